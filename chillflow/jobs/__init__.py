@@ -1,0 +1,1 @@
+"""One module per Ray job, each `python -m chillflow.jobs.NAME --help`."""

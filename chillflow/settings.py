@@ -1,0 +1,38 @@
+"""One frozen Settings, from the environment's CHILLFLOW_* variables; docs/settings.md lists them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+TLC = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the commands and jobs are told by their environment; everything below them receives plain values."""
+
+    home: Path
+    lake: str
+    source: str
+    postgres_dsn: str | None
+    redis_url: str | None
+    kafka_bootstrap: str | None
+    ray_address: str | None
+    cpus: int
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Settings from `environ`; an empty variable counts as unset."""
+        given = {name: value for name, value in environ.items() if value}
+        home = Path(given.get("CHILLFLOW_HOME", ".chillflow")).absolute()
+        return cls(
+            home=home,
+            lake=given.get("CHILLFLOW_LAKE", str(home / "lake")),
+            source=given.get("CHILLFLOW_SOURCE", TLC),
+            postgres_dsn=given.get("CHILLFLOW_POSTGRES_DSN"),
+            redis_url=given.get("CHILLFLOW_REDIS_URL"),
+            kafka_bootstrap=given.get("CHILLFLOW_KAFKA_BOOTSTRAP"),
+            ray_address=given.get("CHILLFLOW_RAY_ADDRESS"),
+            cpus=int(given.get("CHILLFLOW_CPUS", os.cpu_count() or 1)),
+        )

@@ -82,3 +82,33 @@ class ServiceDown(ChillFlowError):
             f"{self.service} at {self.address} does not answer ({self.why}); "
             "start the embedded services with `chillflow up`, or check the address with `chillflow status`"
         )
+
+
+@dataclass(eq=False)
+class NotRunning(ChillFlowError):
+    """A service that was neither started nor named."""
+
+    service: str
+    variable: str
+
+    def __str__(self) -> str:
+        return f"{self.service} is not running; start it with `chillflow up`, or name another one in {self.variable}"
+
+
+@dataclass(eq=False)
+class NoSuchEra(UsageError):
+    service: str
+    month: str
+    first: str
+
+    def __str__(self) -> str:
+        return f"there are no {self.service} files with zones for {self.month}; choose {self.first} or later"
+
+
+@dataclass(eq=False)
+class FolderUnwritable(ChillFlowError):
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path}: {self.why}; free some space, or choose another folder"

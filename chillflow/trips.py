@@ -69,6 +69,7 @@ _NULL = np.iinfo(np.int64).min
 _NAN, _INFINITE, _MINUS_INFINITE = _NULL + 1, _NULL + 2, _NULL + 3
 _KEY = ("service", "vendor_id", "pickup_at", "dropoff_at", "pickup_zone_id", "dropoff_zone_id")
 _HIGH = pl.lit(1 << 64, pl.UInt128)
+_ONE = pl.lit(1, pl.UInt128)
 
 
 def trip_id(frame: pl.DataFrame) -> pl.Series:
@@ -99,19 +100,23 @@ def trip_id(frame: pl.DataFrame) -> pl.Series:
     ).to_series()
 
 
+def no_ids() -> pl.Series:
+    return pl.Series("trip_id", [], pl.UInt128)
+
+
 def original_of(trip_id: pl.Expr) -> pl.Expr:
     """The id of the trip that a reversal takes back."""
-    return trip_id - trip_id % 2
+    return trip_id - (trip_id & _ONE)
 
 
 def is_reversal(trip_id: pl.Expr) -> pl.Expr:
     """Whether an id belongs to a row with a negative total."""
-    return trip_id % 2 == 1
+    return trip_id & _ONE == _ONE
 
 
 def id_key(trip_id: pl.Expr) -> pl.Expr:
     """The 64 low bits of an id: 61 of hash, enough to find candidates for equal ids in little memory."""
-    return (trip_id % _HIGH).cast(pl.UInt64)
+    return trip_id.cast(pl.UInt64, wrap_numerical=True)
 
 
 def id_bytes(ids: pl.Series) -> pa.Array:

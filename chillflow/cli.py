@@ -1,0 +1,55 @@
+"""`chillflow`: each command is imported only when it is called."""
+
+import importlib
+from typing import NoReturn
+
+import click
+
+from chillflow import __version__, console
+
+COMMANDS = {
+    "up": ("chillflow.commands.services", "start the embedded services and the local Ray head"),
+    "down": ("chillflow.commands.services", "stop them; their data stays"),
+    "status": ("chillflow.commands.services", "what runs where"),
+    "fetch": ("chillflow.commands.fetch", "download months, verified and resumable"),
+    "synth": ("chillflow.commands.synth", "make TLC-shaped months with planted faults and their truth"),
+    "backfill": ("chillflow.jobs.backfill", "curate, load and aggregate months as one job"),
+    "curate": ("chillflow.jobs.curate", "months of Parquet to the lake: trips, quarantine, adjustments"),
+    "load": ("chillflow.jobs.load", "curated months from the lake to PostgreSQL"),
+    "aggregate": ("chillflow.jobs.aggregate", "zone-hour KPIs of loaded months"),
+    "months": ("chillflow.commands.look", "what became of each month"),
+    "trip": ("chillflow.commands.look", "where a trip is and why"),
+}
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and help alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command = getattr(module, cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="chillflow")
+def chillflow() -> None:
+    """NYC taxi trip records into complete, curated trips and zone-hour KPIs."""
+
+
+def main() -> NoReturn:
+    console.run(chillflow, "chillflow")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""How commands end: one sentence on stderr and an exit code that scripts can trust."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn
+
+import click
+
+from chillflow.errors import ChillFlowError
+
+
+def run(command: click.Command, name: str) -> NoReturn:
+    """Runs a command line and exits: 0 done, 1 failed, 2 wrong usage, 3 data differ."""
+    try:
+        command.main(prog_name=name)
+    except ChillFlowError as error:
+        say(f"{name}: {error}")
+        sys.exit(error.exit_code)
+    sys.exit(0)
+
+
+def say(text: str) -> None:
+    """Talk goes to stderr; stdout is for data."""
+    click.echo(text, err=True)
+
+
+def show_json(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Prints rows as a JSON list of objects."""
+    click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str))

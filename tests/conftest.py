@@ -1,0 +1,6 @@
+"""What all tests share: Hypothesis without a deadline, since the machine may be busy."""
+
+from hypothesis import settings
+
+settings.register_profile("chillflow", deadline=None, print_blob=True)
+settings.load_profile("chillflow")

@@ -1,7 +1,8 @@
 """Curation: RULES, and curate() from a block of raw rows to trips, quarantine and adjustments.
 
-The rules are those of one table, in order; a row's reason is the first reject rule that matches. All of it is block-wise
-and order-free: how a month is split does not change the result, given the pairs that cross the blocks (see pairs.py).
+The rules are those of one table, in order; a row's reason is the first reject rule that matches. All of it is
+block-wise and order-free: how a month is split does not change the result, given the pairs that cross the blocks (see
+pairs.py).
 """
 
 import datetime as dt
@@ -134,6 +135,7 @@ RULES: tuple[Rule, ...] = (
 REJECTS = tuple(rule for rule in RULES if rule.action != "flag")
 FLAGS = {rule.name: 1 << bit for bit, rule in enumerate(rule for rule in RULES if rule.action == "flag")}
 _REVERSAL = next(position for position, rule in enumerate(REJECTS, 1) if rule.name == "reversal")
+_FIXES = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
 
@@ -198,12 +200,12 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
     """
     if month is not None:
         frame = frame.with_columns(month_start=pl.lit(month.start), month_end=pl.lit(month.next.start))
+    may_fall_back = month is None or month.number == 11
     seconds = (col("dropoff_at") - col("pickup_at")).dt.total_microseconds() / 1e6
     set_back = (
-        (col("pickup_at").dt.hour() < 2)
-        & (seconds < 0)
-        & (seconds > -HOUR)
-        & _fall_back_day
+        (seconds < 0) & (seconds > -HOUR) & (col("pickup_at").dt.hour() < 2) & _fall_back_day
+        if may_fall_back
+        else pl.lit(False)
     )
     return frame.with_columns(
         miles=pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")),
@@ -227,8 +229,10 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
         pl.when(rule.when).then(FLAGS[rule.name]).otherwise(0) for rule in RULES if rule.action == "flag"
     )
     frame = frame.with_columns(flags=flags.cast(pl.Int32))
-    fixes = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
-    frame = frame.with_columns(raw=pl.when(col("flags") & fixes != 0).then(_before_fixes()))
+    fixed = frame.select(when=col("flags") & _FIXES != 0)["when"]
+    texts = frame.filter(fixed).select(raw=_before_fixes())["raw"]
+    raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
+    frame = frame.with_columns(raw.scatter(fixed.arg_true(), texts))
     return frame.with_columns(
         trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at"
     ).select("trip_id", *RAW_COLUMNS, "flags", "raw")  # fmt: skip

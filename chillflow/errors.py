@@ -112,3 +112,229 @@ class FolderUnwritable(ChillFlowError):
 
     def __str__(self) -> str:
         return f"cannot write {self.path}: {self.why}; free some space, or choose another folder"
+
+
+class LakeError(ChillFlowError):
+    """The lake cannot be read or written."""
+
+
+@dataclass(eq=False)
+class LakeUnavailable(LakeError):
+    """The storage refuses; never shows a password."""
+
+    place: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"cannot use {self.place}: {self.why}; {self.remedy}"
+
+
+@dataclass(eq=False)
+class LakeCorrupt(LakeError):
+    place: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.place} is damaged: {self.why}; curate its month again with `chillflow curate .. --force`"
+
+
+@dataclass(eq=False)
+class LakeTooNew(LakeError):
+    place: str
+    found: int
+    known: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place} has format {self.found}, this ChillFlow reads up to {self.known}; "
+            "update ChillFlow, or use the version that wrote it"
+        )
+
+
+@dataclass(eq=False)
+class MonthNotCurated(LakeError):
+    service: str
+    month: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.service} {self.month} is not in the lake; "
+            f"curate it first with `chillflow curate {self.service} {self.month}`"
+        )
+
+
+@dataclass(eq=False)
+class BadDsn(UsageError):
+    """A PostgreSQL address that libpq cannot read; it is not shown, since it may hold a password."""
+
+    variable: str = "CHILLFLOW_POSTGRES_DSN"
+
+    def __str__(self) -> str:
+        return (
+            f"cannot read the PostgreSQL address in {self.variable}; write "
+            "postgresql://user:password@host:5432/database (special characters percent-encoded) "
+            "or host=.. port=.. user=.. password=.. dbname=.."
+        )
+
+
+@dataclass(eq=False)
+class SchemaTooOld(ChillFlowError):
+    address: str
+    missing: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the warehouse at {self.address} lacks {', '.join(self.missing)}; "
+            "`chillflow up` and every load (`chillflow load`) bring its schema up to date"
+        )
+
+
+@dataclass(eq=False)
+class SchemaTooNew(ChillFlowError):
+    address: str
+    unknown: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the warehouse at {self.address} was made by a newer ChillFlow (it has {', '.join(self.unknown)}); "
+            "upgrade this installation, or name another database in CHILLFLOW_POSTGRES_DSN"
+        )
+
+
+@dataclass(eq=False)
+class WarehouseFull(ChillFlowError):
+    address: str
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"PostgreSQL at {self.address} has no space left ({self.why}); "
+            "nothing of the month was stored: free some space and run the same command again"
+        )
+
+
+@dataclass(eq=False)
+class WarehouseRefused(ChillFlowError):
+    """PostgreSQL answered with an error that is neither an outage nor a full disk."""
+
+    address: str
+    why: str
+    remedy: str = "nothing was stored: run the same command again, and report it if it stays"
+
+    def __str__(self) -> str:
+        return f"PostgreSQL at {self.address} refused: {self.why}; {self.remedy}"
+
+
+@dataclass(eq=False)
+class MonthInconsistent(ChillFlowError):
+    """What was read of a month is not what its manifest says."""
+
+    service: str
+    month: str
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.service} {self.month} was not loaded: {self.why}; "
+            f"curate it again with `chillflow curate {self.service} {self.month} --force`"
+        )
+
+
+@dataclass(eq=False)
+class MonthsFailed(ChillFlowError):
+    """Some months of a job failed, each with a line of its own before this one."""
+
+    failed: int
+    asked: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.failed} of {self.asked} months failed, the others are done; "
+            "mend what the lines above name and run the same command again"
+        )
+
+
+@dataclass(eq=False)
+class MonthNotLoaded(ChillFlowError):
+    service: str
+    month: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.service} {self.month} is not in the warehouse; "
+            f"load it first with `chillflow backfill {self.service} {self.month}`"
+        )
+
+
+@dataclass(eq=False)
+class BadTripId(UsageError):
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text!r} is no trip id; an id is a UUID such as 0168a2d2-e2b8-84e8-a3ef-1114b6b15aaa"
+
+
+@dataclass(eq=False)
+class TripUnknown(ChillFlowError):
+    trip_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"no table holds the trip {self.trip_id}; its month may not be loaded yet: "
+            "see `chillflow months`, load it with `chillflow backfill`"
+        )
+
+
+@dataclass(eq=False)
+class EraWithoutZones(SourceError):
+    path: str
+    column: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has coordinates ({self.column}) instead of taxi zones, as the files of 2009 and 2010 do, "
+            "and cannot be curated; begin with 2011-01"
+        )
+
+
+@dataclass(eq=False)
+class MissingColumn(SourceError):
+    path: str
+    column: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has no column {self.column}; check that it is a file of this service as the TLC publishes it, "
+            "or fetch it again with `chillflow fetch`"
+        )
+
+
+@dataclass(eq=False)
+class WrongColumnType(SourceError):
+    path: str
+    column: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: column {self.column} holds {self.found} where {self.expected} is expected; "
+            "convert it, or fetch the file again with `chillflow fetch`"
+        )
+
+
+@dataclass(eq=False)
+class NotWhole(SourceError):
+    """A column of whole numbers, saved as fractions, that holds a fraction."""
+
+    path: str
+    column: str
+    value: float
+    row: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: column {self.column} holds {self.value!r} in row {self.row} where only whole numbers are "
+            "expected; correct the file, or fetch it again with `chillflow fetch`"
+        )

@@ -8,9 +8,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 KEY = ("service", "zone_id", "hour")
+
+_HOUR = 3_600_000_000
+_ZONES = 1_000
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,16 @@ MEASURES = (
     _dollars("total_sum", "total_amount", "all that was charged, cash tips excluded"),
 )
 
+SCHEMA = pa.schema(
+    {
+        "service": pa.string(),
+        "zone_id": pa.int32(),
+        "hour": pa.timestamp("us"),
+        **{measure.name: pa.int64() if measure.unit == "trips" else pa.decimal128(18, 2) for measure in MEASURES},
+    }
+)
+"""Measures as a table: money in dollars, exact."""
+
 
 def partial(trips: pl.DataFrame) -> pl.DataFrame:
     """The measures of some trips (kernel form) by service, zone and hour; to be merged with those of the others."""
@@ -52,8 +67,25 @@ def merge(partials: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return whole.group_by(*KEY).agg(pl.col(names).sum()).sort(*KEY).select(*KEY, *names)
 
 
+def to_table(measures: pl.DataFrame) -> pa.Table:
+    """Merged measures as an Arrow table (SCHEMA)."""
+    return pa.table([_column(measures[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _column(series: pl.Series, kind: pa.DataType) -> pa.Array:
+    if not pa.types.is_decimal(kind):
+        return series.to_arrow().cast(kind)
+    cents = series.to_numpy()
+    words = np.stack([cents, cents >> 63], axis=1)  # 128 bits, low word first
+    return pa.Array.from_buffers(kind, len(cents), [None, pa.py_buffer(words)])
+
+
 def _side(trips: pl.DataFrame, at: str) -> pl.DataFrame:
-    hour = pl.col(f"{at}_at").dt.truncate("1h").alias("hour")
-    zone = pl.col(f"{at}_zone_id").alias("zone_id")
+    hours = pl.col(f"{at}_at").to_physical() // _HOUR
+    zone = pl.col(f"{at}_zone_id").cast(pl.Int64)
     measures = [measure.polars.alias(measure.name) for measure in MEASURES if measure.at == at]
-    return trips.group_by("service", zone, hour).agg(measures)
+    sums = trips.group_by("service", place=hours * _ZONES + zone).agg(measures)  # one integer groups fastest
+    return sums.with_columns(
+        zone_id=(pl.col("place") % _ZONES).cast(pl.Int32),
+        hour=(pl.col("place") // _ZONES * _HOUR).cast(pl.Datetime("us")),
+    ).drop("place")

@@ -67,6 +67,7 @@ SERVICE = pl.Enum(SERVICES)
 # Absent values of the natural key; no real value comes near them.
 _NULL = np.iinfo(np.int64).min
 _NAN, _INFINITE, _MINUS_INFINITE = _NULL + 1, _NULL + 2, _NULL + 3
+_CACHED = 8192
 _KEY = ("service", "vendor_id", "pickup_at", "dropoff_at", "pickup_zone_id", "dropoff_zone_id")
 _HIGH = pl.lit(1 << 64, pl.UInt128)
 _ONE = pl.lit(1, pl.UInt128)
@@ -81,17 +82,18 @@ def trip_id(frame: pl.DataFrame) -> pl.Series:
     mile, absolute total in cents), each as a little-endian int64, with a value of its own for null. Hence the original
     of a reversal has the same id with the last bit cleared. Null where the pickup is null.
     """
-    key = np.empty((len(frame), 8), dtype="<i8")
-    for position, name in enumerate(_KEY):
-        key[:, position] = frame[name].to_physical().cast(pl.Int64).fill_null(_NULL).to_numpy()
-    key[:, 6] = _hundredths(frame["trip_distance"])
     total = frame["total_amount"].cast(pl.Int64)
-    key[:, 7] = total.abs().fill_null(_NULL).to_numpy()
+    parts = [frame[name].to_physical().cast(pl.Int64).fill_null(_NULL).to_numpy() for name in _KEY]
+    parts += [_hundredths(frame["trip_distance"]), total.abs().fill_null(_NULL).to_numpy()]
+    key = np.empty((len(frame), len(parts)), dtype="<i8")
+    for start in range(0, len(frame), _CACHED):
+        for position, part in enumerate(parts):
+            key[start : start + _CACHED, position] = part[start : start + _CACHED]
     offsets = np.arange(0, key.nbytes + 1, 64, dtype=np.int64)
     buffers = [None, pa.py_buffer(offsets), pa.py_buffer(key)]
     keys = pl.DataFrame({"key": pa.Array.from_buffers(pa.large_binary(), len(frame), buffers)})
     hashes = keys.select(low=plh.col("key").nchash.xxh3_64(seed=0), high=plh.col("key").nchash.xxh3_64(seed=1))
-    milliseconds = (key[:, 2] // 1000).view(np.uint64) & np.uint64(0xFFFF_FFFF_FFFF)
+    milliseconds = (parts[_KEY.index("pickup_at")] // 1000).view(np.uint64) & np.uint64(0xFFFF_FFFF_FFFF)
     high = milliseconds << np.uint64(16) | np.uint64(0x8000) | hashes["high"].to_numpy() & np.uint64(0xFFF)
     negative = (total < 0).fill_null(False).to_numpy().astype(np.uint64)
     low = np.uint64(1 << 63) | hashes["low"].to_numpy() >> np.uint64(3) << np.uint64(1) | negative
@@ -139,16 +141,14 @@ def to_table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 
 
 def _hundredths(miles: pl.Series) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    exact = pl.lit(miles)
-    return pl.select(
-        pl.when(exact.is_null())
-        .then(_NULL)
-        .when(exact.is_nan())
-        .then(_NAN)
-        .when(exact.is_infinite())
-        .then(pl.when(exact > 0).then(_INFINITE).otherwise(_MINUS_INFINITE))
-        .otherwise((exact * 100).clip(-9e15, 9e15).round(mode="half_to_even").cast(pl.Int64, strict=False))
-    ).to_series().to_numpy()  # fmt: skip
+    values = miles.fill_null(0.0).to_numpy()
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.rint(np.clip(values * 100, -9e15, 9e15)).astype(np.int64)
+    found[np.isnan(values)] = _NAN
+    found[values == np.inf] = _INFINITE
+    found[values == -np.inf] = _MINUS_INFINITE
+    found[miles.is_null().to_numpy()] = _NULL
+    return found
 
 
 def _uint128(high: pl.Series, low: pl.Series) -> pl.Expr:

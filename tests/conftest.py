@@ -4,3 +4,5 @@ from hypothesis import settings
 
 settings.register_profile("chillflow", deadline=None, print_blob=True)
 settings.load_profile("chillflow")
+
+pytest_plugins = ("tests.fix_postgres",)

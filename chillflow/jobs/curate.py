@@ -1,0 +1,214 @@
+"""The curate job: one Ray Data execution over (file, row group) blocks for all months, settled and committed by month.
+
+For each month, in this order:
+1. each block is read, curated and written to the month's attempt folder, on its own;
+2. what pairs in different blocks change is found from the blocks' keys: first duplicates, then reversed originals; the
+   blocks concerned are curated and written again;
+3. the manifest is written: only now the month is visible.
+A crash before step 3 leaves the lake as it was; the next run begins the month anew.
+"""
+
+import pickle
+import secrets
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import click
+import ray
+
+from chillflow import __version__, console, curation, kpis, pairs
+from chillflow.curation import FLAGS, Pairs
+from chillflow.errors import ChillFlowError
+from chillflow.jobs import options
+from chillflow.jobs.outcomes import Outcomes
+from chillflow.jobs.parts import Part, Work, curate_part, ids_behind
+from chillflow.jobs.plan import Failure, MonthPlan, plan_month, source_of, unchanged
+from chillflow.jobs.session import Cluster, source_folder
+from chillflow.jobs.tasks import each
+from chillflow.manifests import Manifest, attempt_name
+from chillflow.months import Month
+from chillflow.progress import Reporter
+from chillflow.settings import Settings
+from chillflow.stores.lake import Attempt, Lake
+
+
+@dataclass(frozen=True)
+class Curated:
+    """A month that is in the lake; `fresh` if it was put there just now."""
+
+    manifest: Manifest
+    fresh: bool
+
+
+@dataclass
+class _Run:
+    plan: MonthPlan
+    attempt: Attempt
+    name: str
+    started: datetime
+    parts: dict[int, Part] = field(default_factory=dict)
+    error: ChillFlowError | None = None
+    done: int = 0
+
+
+def curate_months(plans: Sequence[MonthPlan], lake: Lake, reporter: Reporter) -> Iterator[Curated | Failure]:
+    """Curates months in one execution on the connected cluster; yields each as it is committed or has failed."""
+    runs = [_begin(plan, lake) for plan in plans]
+    for run in runs:
+        reporter.begin(run.plan.label, "curate", len(run.plan.blocks))
+    for number, part, outcome in _execute(runs):
+        run = runs[number]
+        run.done += 1
+        reporter.advance(run.plan.label)
+        if isinstance(outcome, ChillFlowError):
+            run.error = run.error or outcome
+        else:
+            run.parts[part] = outcome
+        if run.done == len(run.plan.blocks):
+            reporter.end(run.plan.label)
+            yield _finish(run, lake)
+            run.parts.clear()
+
+
+def _begin(plan: MonthPlan, lake: Lake) -> _Run:
+    started = datetime.now(UTC)
+    name = attempt_name(started, secrets.token_hex(4))
+    return _Run(plan, lake.stage(plan.service, plan.month, name), name, started)
+
+
+def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, Part | ChillFlowError]]:
+    items = [
+        {"run": number, "part": part, "work": pickle.dumps(Work(run.plan, part, run.attempt))}
+        for number, run in enumerate(runs)
+        for part in range(len(run.plan.blocks))
+    ]
+    if not items:
+        return
+    blocks = ray.data.from_items(items, override_num_blocks=len(items))
+    for row in blocks.map(_curate_row, num_cpus=1).iter_rows():
+        yield row["run"], row["part"], pickle.loads(row["outcome"])
+
+
+def _curate_row(row: Mapping[str, int | bytes]) -> dict[str, int | bytes]:
+    work = pickle.loads(row["work"])  # type: ignore[arg-type]
+    try:
+        outcome: Part | ChillFlowError = curate_part(work)
+    except ChillFlowError as error:
+        outcome = error
+    return {"run": row["run"], "part": row["part"], "outcome": pickle.dumps(outcome)}
+
+
+def _finish(run: _Run, lake: Lake) -> Curated | Failure:
+    try:
+        if run.error is not None:
+            raise run.error
+        _settle(run)
+        manifest = _manifest(run)
+        lake.commit(manifest)
+    except ChillFlowError as error:
+        return Failure(run.plan.month, error)
+    return Curated(manifest, fresh=True)
+
+
+def _settle(run: _Run) -> None:
+    keys = [run.parts[part].keys for part in range(len(run.parts))]
+    shared = pairs.shared_keys(keys)
+    told: dict[int, Pairs] = {}
+    if len(shared):
+        holders = [part for part, block in enumerate(keys) if len(pairs.held_keys(block, shared))]
+        calls = {part: (Work(run.plan, part, run.attempt), shared) for part in holders}
+        ids = each(ids_behind, f"settle {run.plan.label}", calls)
+        told = {part: Pairs(seen=seen) for part, seen in pairs.seen_before(ids).items()}
+        _curate_again(run, told)
+    keys = [run.parts[part].keys for part in range(len(run.parts))]
+    for part, originals in pairs.reversed_elsewhere(keys).items():
+        told[part] = replace(told.get(part, curation.NO_PAIRS), originals=originals)
+    _curate_again(run, {part: what for part, what in told.items() if len(what.originals)})
+
+
+def _curate_again(run: _Run, told: Mapping[int, Pairs]) -> None:
+    works = {part: (Work(run.plan, part, run.attempt, what),) for part, what in told.items()}
+    run.parts.update(each(curate_part, f"settle {run.plan.label}", works))
+
+
+def _manifest(run: _Run) -> Manifest:
+    parts = [run.parts[number] for number in range(len(run.parts))]
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts)
+    files = [file for part in parts for file in part.files]
+    measures = kpis.merge(part.measures for part in parts)
+    files.append(run.attempt.write("kpis", 0, kpis.to_table(measures)))
+    rows = Counter[str]()
+    for file in files:
+        rows[file.kind] += file.rows
+    now = datetime.now(UTC)
+    return Manifest(
+        service=run.plan.service,
+        month=str(run.plan.month),
+        attempt=run.name,
+        files=tuple(files),
+        rows_in=sum(block.rows for block in run.plan.blocks),
+        trips=rows["trips"],
+        quarantined=rows["quarantine"],
+        adjustments=rows["adjustments"],
+        rules={name: count for name, count in counts.items() if name not in FLAGS},
+        flags={name: count for name, count in counts.items() if name in FLAGS},
+        source=run.plan.source,
+        code_version=__version__,
+        rules_version=curation.VERSION,
+        written_at=now,
+        seconds=round((now - run.started).total_seconds(), 3),
+        warnings=run.plan.warnings,
+    )
+
+
+def curate_from(
+    folder: str, service: str, months: Sequence[Month], lake: Lake, reporter: Reporter, cluster: Cluster, *, force: bool
+) -> Iterator[Curated | Failure]:
+    """Curates those of the months whose source changed since they were curated; yields all, each once it is ready."""
+    plans: list[MonthPlan] = []
+    for month in months:
+        try:
+            source = source_of(folder, service, month)
+            manifest = None if force else lake.manifest(service, month)
+            if manifest is not None and unchanged(manifest, source):
+                yield Curated(manifest, fresh=False)
+            else:
+                plans.append(plan_month(folder, service, month, source))
+        except ChillFlowError as error:
+            yield Failure(month, error)
+    if plans:
+        cluster.connect()
+        yield from curate_months(plans, lake, reporter)
+
+
+@click.command()
+@options.service
+@options.months
+@options.source
+@options.force
+def curate(service: str, months: tuple[Month, ...], source: str | None, force: bool) -> None:
+    """Curate MONTHS of SERVICE into the lake: trips, quarantine and adjustments as Parquet.
+
+    A month whose source is unchanged is skipped. The other months go on when one fails.
+    """
+    settings = Settings.read()
+    lake = Lake(settings.lake)
+    with Reporter() as reporter, Cluster(settings) as cluster, Outcomes(reporter, len(months)) as outcomes:
+        folder = source_folder(settings, source, service, months, outcomes)
+        for outcome in curate_from(folder, service, months, lake, reporter, cluster, force=force):
+            if isinstance(outcome, Failure):
+                outcomes.failed(service, outcome.month, outcome.error)
+            else:
+                outcomes.curated(outcome.manifest, fresh=outcome.fresh)
+
+
+def main() -> None:
+    console.run(curate, "chillflow curate")
+
+
+if __name__ == "__main__":
+    main()

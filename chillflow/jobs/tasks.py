@@ -1,0 +1,54 @@
+"""Plain Ray tasks, several at once, whose ChillFlowErrors come back as values: Ray would wrap one that is raised."""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+import ray
+
+from chillflow.errors import ChillFlowError
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Tasks(Generic[Key, Value]):
+    """Calls of one function on the connected cluster, each known by a key."""
+
+    def __init__(self, function: Callable[..., Value], num_cpus: float = 1.0) -> None:
+        self._task = ray.remote(_guarded).options(num_cpus=num_cpus)
+        self._function = function
+        self._keys: dict[Any, Key] = {}
+
+    def submit(self, key: Key, name: str, *arguments: Any) -> None:
+        """Starts a call; `name` is what the dashboard shows."""
+        reference = self._task.options(name=name).remote(self._function, *arguments)
+        self._keys[reference] = key
+
+    def finished(self, *, wait: bool) -> Iterator[tuple[Key, Value | ChillFlowError]]:
+        """The calls that have ended since; with `wait`, all that are left, each as it ends."""
+        while self._keys:
+            ready, _ = ray.wait(list(self._keys), num_returns=1, timeout=None if wait else 0)
+            if not ready:
+                return
+            for reference in ready:
+                yield self._keys.pop(reference), ray.get(reference)
+
+
+def each(function: Callable[..., Value], name: str, calls: Mapping[Key, tuple[Any, ...]]) -> dict[Key, Value]:
+    """Calls the function with each key's arguments, side by side; raises the first ChillFlowError."""
+    tasks: Tasks[Key, Value] = Tasks(function)
+    for key, arguments in calls.items():
+        tasks.submit(key, name, *arguments)
+    found: dict[Key, Value] = {}
+    for key, outcome in tasks.finished(wait=True):
+        if isinstance(outcome, ChillFlowError):
+            raise outcome
+        found[key] = outcome
+    return found
+
+
+def _guarded(function: Callable[..., Value], *arguments: Any) -> Value | ChillFlowError:
+    try:
+        return function(*arguments)
+    except ChillFlowError as error:
+        return error

@@ -1,0 +1,68 @@
+"""Arrow tables into PostgreSQL by binary COPY; the encoder works ahead while the server takes in what it was sent."""
+
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, LiteralString, TypeVar
+
+import psycopg
+import pyarrow as pa
+from pgpq import ArrowToPostgresBinaryEncoder
+from pgpq.encoders import StringEncoderBuilder
+from pgpq.schema import Jsonb
+from psycopg import sql
+
+ROWS = 2_048
+"""Rows encoded at a time. The encoder holds the interpreter's lock meanwhile, so that this must take less time than the
+server needs for what the socket's buffer holds: else the server waits. Measured in docs/decisions/0002-copy.md."""
+
+Item = TypeVar("Item")
+_JSON = {"raw"}
+
+
+def copy_in(
+    connection: psycopg.Connection[Any],
+    table: sql.Identifier,
+    schema: pa.Schema,
+    tables: Iterable[pa.Table],
+    options: LiteralString = "format binary",
+) -> int:
+    """Copies the tables' rows (columns of `schema`) into the columns of these names; returns the rows stored.
+
+    `tables` is consumed one by one, in another thread.
+    """
+    columns = sql.SQL(", ").join(map(sql.Identifier, schema.names))
+    statement = sql.SQL("copy {} ({}) from stdin ({})").format(table, columns, sql.SQL(options))
+    with connection.cursor() as cursor:
+        with closing(ahead(encoded(schema, ahead(tables)))) as chunks, cursor.copy(statement) as copy:
+            for chunk in chunks:
+                copy.write(chunk)
+        return cursor.rowcount
+
+
+def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
+    """The items, the next one being made in a thread while the caller uses the present one."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "ahead") as thread:
+        following = thread.submit(next, iterator, None)
+        while (item := following.result()) is not None:
+            following = thread.submit(next, iterator, None)
+            yield item
+
+
+def encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """The tables as PostgreSQL's binary COPY format, in chunks."""
+    plain = pa.schema([(field.name, getattr(field.type, "storage_type", field.type)) for field in schema])
+    builders = {field.name: _builder(field) for field in plain}
+    encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(plain, builders)
+    yield encoder.write_header()
+    for table in tables:
+        for batch in table.select(schema.names).cast(plain).to_batches(max_chunksize=ROWS):
+            yield encoder.write_batch(batch)
+    yield encoder.finish()
+
+
+def _builder(field: Any) -> Any:
+    if field.name in _JSON:
+        return StringEncoderBuilder.new_with_output(field, Jsonb())
+    return ArrowToPostgresBinaryEncoder.infer_encoder(field)

@@ -1,0 +1,170 @@
+"""The warehouse: PostgreSQL, schema `chillflow`. docs/warehouse.md describes its tables."""
+
+import datetime as dt
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow as pa
+from psycopg.rows import tuple_row
+
+from chillflow.months import Month
+from chillflow.stores import aggregating, loading, migrations
+from chillflow.stores.ledger import Loaded, MonthEntry, ZonesChanged, slice_of
+from chillflow.stores.partitions import create_partition
+from chillflow.stores.postgres import Connection, address, connect, translated
+from chillflow.stores.queries import query
+
+Row = dict[str, Any]
+_EPOCH = dt.datetime(1970, 1, 1)
+_LAST = (dt.datetime(9999, 12, 31) - _EPOCH) // dt.timedelta(milliseconds=1)
+
+
+class Warehouse:
+    """A connection to the warehouse, opened when needed and again where it was lost; not for use by two threads.
+
+    Every method raises ServiceDown, WarehouseFull or WarehouseRefused where PostgreSQL does not do its part, and all
+    but `migrate` raise SchemaTooOld and SchemaTooNew. What raises leaves nothing behind.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.address = address(dsn)
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def migrate(self) -> tuple[str, ...]:
+        """Brings the schema up to date; returns the migrations that were applied. Safe when two do it at once."""
+        with (
+            connect(self.dsn, autocommit=True) as connection,
+            translated(connection, self.address),
+        ):
+            connection.row_factory = tuple_row  # type: ignore[assignment]
+            return migrations.migrate(connection, self.address)
+
+    def ensure_partition(self, month: Month) -> None:
+        """Makes the month's partition of `trips` unless it is there."""
+        with self._transaction() as connection:
+            create_partition(connection, month)
+
+    def load_month(
+        self,
+        entry: MonthEntry,
+        trips: Iterable[pa.Table],
+        quarantine: Iterable[pa.Table],
+        adjustments: Iterable[pa.Table],
+    ) -> Loaded:
+        """Makes the file's rows (schemas TRIPS, QUARANTINE, ADJUSTMENTS) the month's rows; idempotent.
+
+        Rows that are there already stay untouched, others are replaced; rows that the file lacks go to `quarantine`
+        as `not_in_file`. The ledger says `loaded`. Tables are consumed one by one. Raises MonthInconsistent where the
+        rows are not those that `entry` counts.
+        """
+        with self._transaction() as connection:
+            return loading.load(connection, entry, trips, quarantine, adjustments)
+
+    def aggregate(self, service: str, month: Month) -> int:
+        """Recomputes the KPIs of the hours that the month's trips touch; returns the rows that changed.
+
+        The ledger says `done`.
+        """
+        with self._transaction() as connection:
+            return aggregating.aggregate(connection, service, month)
+
+    def load_zones(self, zones: Iterable[tuple[int, str, str, str]]) -> ZonesChanged:
+        """Makes `zones` the rows (zone_id, borough, zone, service_zone) of the table; returns what was different."""
+        with self._transaction() as connection:
+            connection.execute(query("create_zones"))
+            with connection.cursor().copy(query("copy_zones")) as copy:
+                for zone in zones:
+                    copy.write_row(zone)
+            before = {row["zone_id"] for row in connection.execute(query("delete_zones"))}
+            after = {row["zone_id"] for row in connection.execute(query("insert_zones"))}
+        return ZonesChanged(*(tuple(sorted(ids)) for ids in (after - before, before - after, before & after)))
+
+    def months(self) -> list[Row]:
+        """The ledger, by service, month and path; values are plain, `month` is `2019-01`."""
+        with self._transaction() as connection:
+            return [_plain_month(row) for row in connection.execute(query("read_months"))]
+
+    def month(self, service: str, month: Month, path: str = "batch") -> Row | None:
+        """The ledger's entry of a month, as in `months`; None where there is none."""
+        names = {"service": service, "month": month.date, "path": path}
+        with self._transaction() as connection:
+            row = connection.execute(query("read_month"), names).fetchone()
+        return _plain_month(row) if row else None
+
+    def trip(self, trip_id: str | uuid.UUID) -> list[Row]:
+        """What is known of a trip: rows with plain values and the `table` of each; raises ValueError for no UUID."""
+        given = uuid.UUID(str(trip_id))
+        names: Row = {"trip_id": given, **_pickup_range(given)}
+        found: list[Row] = []
+        with self._transaction() as connection:
+            for name in ("trip_in_trips", "trip_in_adjustments", "trip_in_quarantine"):
+                found += (_plain(row) for row in connection.execute(query(name), names))
+        return found
+
+    def count(self, service: str, month: Month) -> list[Row]:
+        """Rows of a month by `table` and, in quarantine, by `reason`: counted, not read from the ledger."""
+        with self._transaction() as connection:
+            return [_plain(row) for row in connection.execute(query("count_rows"), slice_of(service, month))]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        if self._connection is None or self._connection.closed:
+            self._connection = self._opened()
+        with translated(self._connection, self.address), self._connection.transaction():
+            yield self._connection
+
+    def _opened(self) -> Connection:
+        connection = connect(self.dsn, autocommit=True)
+        try:
+            with translated(connection, self.address):
+                there = connection.execute(query("migrations_exist")).fetchone()
+                rows = connection.execute(query("read_migrations")).fetchall() if there and there["there"] else []
+                migrations.check({row["migration_id"] for row in rows}, self.address)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _pickup_range(trip_id: uuid.UUID) -> Row:
+    """The millisecond of the pickup, which the id begins with: it tells the partition."""
+    milliseconds = min(trip_id.int >> 80, _LAST)
+    start = _EPOCH + dt.timedelta(milliseconds=milliseconds)
+    return {"start": start, "end": start + dt.timedelta(milliseconds=1)}
+
+
+def _plain_month(row: Row) -> Row:
+    return _plain(row) | {"month": str(Month.of(row["month"]))}
+
+
+def _plain(row: Row) -> Row:
+    return {name: _plain_value(value) for name, value in row.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    match value:
+        case Decimal() | uuid.UUID():
+            return str(value)
+        case dt.date():
+            return value.isoformat()
+        case float() if value != value or value in (float("inf"), float("-inf")):
+            return str(value)
+    return value

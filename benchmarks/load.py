@@ -1,8 +1,9 @@
 """Loading into PostgreSQL, beside psql: `python benchmarks/load.py --rows 1000000`.
 
-Ours is `Warehouse.load_month` of a fresh month: its rows are Arrow tables, encoded while they are copied, with key, CHECKs,
-ledger and commit. The peer is psql's \\copy of the same rows, from a CSV and from a binary file prepared beforehand, into a
-bare table, with the key made after it, in one transaction. Both on one server, in turns; the best of each counts.
+Ours is `Warehouse.load_month` of a fresh month: its rows are Arrow tables, encoded while they are copied, with key,
+CHECKs, ledger and commit. The peer is psql's \\copy of the same rows, from a CSV and from a binary file prepared
+beforehand, into a bare table, with the key made after it, in one transaction. Both on one server, in turns; the best of
+each counts.
 """
 
 import argparse
@@ -139,7 +140,8 @@ def compare(program: Path, dsn: str, rows: int, rounds: int) -> None:
                 best[name] = min(best[name], seconds)
                 print(f"{name:12} {seconds:7.2f} s  {rows / seconds:10,.0f} rows/s", flush=True)
                 if name == "ours" and not csv.exists():
-                    export = f"\\copy (select {', '.join(TRIPS.names)} from chillflow.trips) to '{csv}' with (format csv)"
+                    trips_out = f"(select {', '.join(TRIPS.names)} from chillflow.trips)"
+                    export = f"\\copy {trips_out} to '{csv}' with (format csv)"
                     subprocess.run([program, "-X", "-q", place, "-c", export], check=True)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("drop database load_bench with (force)")

@@ -82,7 +82,7 @@ RULES: tuple[Rule, ...] = (
          "a negative total takes an earlier trip back", (.437, .327)),
     Rule("5", "reversed_original", "pair", "reject",
          col("reversed"),
-         "a reversal took this trip back", (.005, .320)),
+         "a reversal took this trip back", (.43, .320)),
     Rule("6", "zero_total", "trip", "reject",
          col("total_amount") == 0,
          "nothing was charged", (.047, .073)),
@@ -154,6 +154,8 @@ NO_PAIRS = Pairs()
 class Curated:
     """A block's result: three frames (columns of TRIPS, QUARANTINE, ADJUSTMENTS), counts per rule, and its keys.
 
+    Trips are sorted by pickup, the rest is in file order.
+
     `keys` are the sorted 64-bit keys of the ids that pair rules look at, `originals` the ids that the block's
     reversals name. `rows_in` = rows of the three frames.
     """
@@ -176,7 +178,7 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     originals = pl.select(original_of(pl.lit(reversals))).to_series()
     frame = frame.with_columns(reversed=col("trip_id").is_in(originals.append(pairs.originals).implode()))
     frame = frame.with_columns(verdict=verdict(REJECTS))
-    kept = keep(frame.filter(col("verdict") == 0))
+    kept = keep(frame[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
     adjusted = frame.filter(col("verdict") == _REVERSAL)
     reasons = pl.Series([rule.name for rule in REJECTS])
@@ -247,7 +249,13 @@ def _mark_seen(frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.S
         return frame.with_columns(seen_before=pl.lit(False)), keys
     later = ids.select(when=~col("trip_id").is_first_distinct() | col("trip_id").is_in(seen.implode()))["when"]
     rows = pl.Series(eligible.arg_true()).filter(later)
-    return frame.with_columns(seen_before=pl.int_range(pl.len(), dtype=rows.dtype).is_in(rows.implode())), keys
+    return frame.with_columns(seen_before=pl.int_range(pl.len()).cast(rows.dtype).is_in(rows.implode())), keys
+
+
+def _by_pickup(frame: pl.DataFrame) -> pl.Series:
+    """The positions of the rows that no rule rejects, by pickup: one gather filters and sorts."""
+    positions = frame.select(where=pl.arg_where(col("verdict") == 0))["where"]
+    return positions[frame["pickup_at"][positions].arg_sort()]
 
 
 def _before_fixes() -> pl.Expr:

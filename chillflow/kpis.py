@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from chillflow.trips import SERVICE, SERVICES
+
 KEY = ("service", "zone_id", "hour")
 
 _HOUR = 3_600_000_000
@@ -82,10 +84,12 @@ def _column(series: pl.Series, kind: pa.DataType) -> pa.Array:
 
 def _side(trips: pl.DataFrame, at: str) -> pl.DataFrame:
     hours = pl.col(f"{at}_at").to_physical() // _HOUR
-    zone = pl.col(f"{at}_zone_id").cast(pl.Int64)
+    places = (hours * _ZONES + pl.col(f"{at}_zone_id")) * len(SERVICES) + pl.col("service").to_physical()
     measures = [measure.polars.alias(measure.name) for measure in MEASURES if measure.at == at]
-    sums = trips.group_by("service", place=hours * _ZONES + zone).agg(measures)  # one integer groups fastest
+    sums = trips.group_by(place=places).agg(measures)  # one integer groups fastest
+    place = pl.col("place") // len(SERVICES)
     return sums.with_columns(
-        zone_id=(pl.col("place") % _ZONES).cast(pl.Int32),
-        hour=(pl.col("place") // _ZONES * _HOUR).cast(pl.Datetime("us")),
+        service=pl.Series(SERVICES, dtype=SERVICE).gather(sums["place"] % len(SERVICES)),
+        zone_id=(place % _ZONES).cast(pl.Int32),
+        hour=(place // _ZONES * _HOUR).cast(pl.Datetime("us")),
     ).drop("place")

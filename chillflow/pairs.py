@@ -80,4 +80,5 @@ def _held(needles: Keys, keys: Keys) -> "np.ndarray[tuple[int], np.dtype[np.bool
     if not len(keys):
         return np.zeros(len(needles), np.bool_)
     places = np.searchsorted(keys, needles)
-    return keys[np.minimum(places, len(keys) - 1)] == needles
+    held: np.ndarray[tuple[int], np.dtype[np.bool_]] = keys[np.minimum(places, len(keys) - 1)] == needles
+    return held

@@ -1,7 +1,6 @@
 """TLC files: their names, and their eras' columns as one canonical raw frame (trips.RAW in the kernels' form).
 
-Columns are known by name, in any order and case; types differ by era. What a file calls a column, which type it has
-and whether it may be absent is in COLUMNS; docs/data.md tells the eras.
+Which columns there are and what they are called is in columns.py; docs/data.md tells the eras.
 """
 
 import re
@@ -16,43 +15,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from chillflow.errors import EraWithoutZones, MissingColumn, NotWhole, SourceUnreadable, WrongColumnType
+from chillflow.columns import IGNORED, kept
+from chillflow.errors import BadMonths, NotWhole, SourceUnreadable
 from chillflow.months import Month
-from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE
+from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE, WALL_TIME
 
-MAX_BLOCK_ROWS = 1_048_576
+MAX_BLOCK_ROWS = 524_288
 _BATCH_ROWS = 131_072
+_KINDS = {pa.string(): pl.String(), pa.float64(): pl.Float64(), WALL_TIME: pl.Datetime("us")}  # the others are Int32
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # seconds since 1970
+_TIME = pl.Datetime("us")
+_PER_SECOND: Mapping[pl.DataType, int] = {pl.Datetime("ms"): 1_000, _TIME: 1_000_000}  # nanoseconds always fit
 _INT32 = np.iinfo(np.int32)
 _NAME = re.compile(r"(yellow|green)_tripdata_(\d{4}-\d{2})\.parquet")
-
-COLUMNS: Mapping[str, str] = {
-    "vendorid": "vendor_id",
-    "tpep_pickup_datetime": "pickup_at",
-    "lpep_pickup_datetime": "pickup_at",
-    "tpep_dropoff_datetime": "dropoff_at",
-    "lpep_dropoff_datetime": "dropoff_at",
-    "pulocationid": "pickup_zone_id",
-    "dolocationid": "dropoff_zone_id",
-    "passenger_count": "passenger_count",
-    "trip_distance": "trip_distance",
-    "ratecodeid": "rate_code",
-    "store_and_fwd_flag": "store_and_fwd",
-    "payment_type": "payment_type",
-    "trip_type": "trip_type",
-    "request_source": "request_source",
-    **{name: name for name in MONEY},
-}
-"""The files' names in lower case, and the canonical ones."""
-
-OPTIONAL = frozenset(
-    {"improvement_surcharge", "congestion_surcharge", "airport_fee", "cbd_congestion_fee", "request_source", "trip_type"}
-)
-"""Columns that some eras lack."""
-
-IGNORED = "ehail_fee"
-"""Known, always empty, and not kept."""
-
-_COORDINATES = ("start_lon", "pickup_longitude")
 
 
 @dataclass(frozen=True)
@@ -84,28 +59,39 @@ def file_name(service: str, month: Month) -> str:
     return f"{service}_tripdata_{month}.parquet"
 
 
+def url(source: str, service: str, month: Month) -> str:
+    """The address of a month's file below `source`."""
+    return f"{source.rstrip('/')}/{file_name(service, month)}"
+
+
 def parse_name(name: str) -> tuple[str, Month] | None:
     """The service and month of a file by its name; None for other files."""
     match = _NAME.fullmatch(name)
-    return (match[1], Month.parse(match[2])) if match else None
+    if match is None:
+        return None
+    try:
+        return match[1], Month.parse(match[2])
+    except BadMonths:
+        return None
 
 
 def inspect(file: Any, path: str, service: str) -> FileFacts:
     """Reads the footer of an opened file; `path` is for messages.
 
-    Raises SourceUnreadable, EraWithoutZones, MissingColumn, WrongColumnType.
+    Raises SourceUnreadable, EraWithoutZones, MissingColumn, ColumnTwice, WrongColumnType.
     """
     with _translated(path):
         parquet = pq.ParquetFile(file)
-    names = _names(parquet.schema_arrow, path, service)
-    for column, name in names.items():
-        _check_type(path, column, name, parquet.schema_arrow.field(column).type)
-    metadata = parquet.metadata
-    if metadata.num_rows == 0:
+        names = kept(parquet.schema_arrow, path, service)
+        metadata = parquet.metadata
+    blocks = tuple(_blocks(metadata, path, service))
+    if metadata.num_rows != sum(block.rows for block in blocks):
+        raise SourceUnreadable(path, "its footer contradicts itself on the number of rows")
+    if not blocks:
         raise SourceUnreadable(path, "it holds no rows")
     return FileFacts(
         rows=metadata.num_rows,
-        blocks=tuple(_blocks(metadata, path, service)),
+        blocks=blocks,
         warnings=tuple(_warnings(parquet, names, path)),
     )
 
@@ -119,49 +105,17 @@ def read(file: Any, block: Block) -> pl.DataFrame:
     parts: list[pl.DataFrame] = []
     with _translated(block.path):
         parquet = pq.ParquetFile(file)
-        names = _names(parquet.schema_arrow, block.path, block.service)
+        names = kept(parquet.schema_arrow, block.path, block.service)
+        if block.row_group >= parquet.num_row_groups:
+            raise SourceUnreadable(block.path, "it changed while it was read", "run again once nothing replaces it")
         first = block.first_row
         for batch in _batches(parquet, block, list(names)):
-            parts.append(_canonical(batch.rename_columns([names[name] for name in batch.schema.names]), block, first))
+            parts.append(_canonical(batch, {name: column for column, name in names.items()}, block, first))
             first += len(batch)
+    if first != block.first_row + block.rows:
+        why = f"its footer tells of {block.rows} rows where {first - block.first_row} are found"
+        raise SourceUnreadable(block.path, why)
     return pl.concat(parts, rechunk=True)
-
-
-def _names(schema: pa.Schema, path: str, service: str) -> dict[str, str]:
-    """The file's columns that are kept, and their canonical names."""
-    found: dict[str, str] = {}
-    prefix = "lpep" if service == "yellow" else "tpep"
-    for column in schema.names:
-        name = column.lower()
-        if name in _COORDINATES:
-            raise EraWithoutZones(path, column)
-        if name in COLUMNS and not name.startswith(prefix):
-            found[column] = COLUMNS[name]
-    for name in RAW_COLUMNS:
-        if name not in found.values() and name not in OPTIONAL and name != "service":
-            raise MissingColumn(path, _published(name, service))
-    return found
-
-
-def _published(name: str, service: str) -> str:
-    other = "lpep" if service == "yellow" else "tpep"
-    return next(column for column, known in COLUMNS.items() if known == name and not column.startswith(other))
-
-
-def _check_type(path: str, column: str, name: str, kind: pa.DataType) -> None:
-    wanted = RAW_COLUMNS[name]
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_timestamp(wanted):
-        fits, expected = pa.types.is_timestamp(kind) and kind.tz is None, "a timestamp without time zone"
-    elif pa.types.is_string(wanted):
-        fits = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-        expected = "text"
-    else:
-        fits = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-        expected = "a number"
-    if not fits and not pa.types.is_null(kind):
-        raise WrongColumnType(path, column, str(kind), expected)
 
 
 def _blocks(metadata: pq.FileMetaData, path: str, service: str) -> Iterator[Block]:
@@ -198,8 +152,8 @@ def _batches(parquet: pq.ParquetFile, block: Block, columns: list[str]) -> Itera
             return
 
 
-def _canonical(batch: pa.RecordBatch, block: Block, first: int) -> pl.DataFrame:
-    """Canonical columns of a batch whose columns have their canonical names."""
+def _canonical(batch: pa.RecordBatch, named: Mapping[str, str], block: Block, first: int) -> pl.DataFrame:
+    """Canonical columns of a batch; `named` tells what the file calls them."""
     rows = len(batch)
     columns: list[pl.Series] = []
     unfit: dict[str, pl.Series] = {}
@@ -207,45 +161,66 @@ def _canonical(batch: pa.RecordBatch, block: Block, first: int) -> pl.DataFrame:
         if name == "service":
             columns.append(pl.repeat(block.service, rows, dtype=SERVICE, eager=True).alias(name))
             continue
-        if name not in batch.schema.names or pa.types.is_null(batch.schema.field(name).type):
-            columns.append(pl.Series(name, pa.nulls(rows, pa.int32() if name in MONEY else wanted)))
+        given = batch.column(named[name]) if name in named else None
+        if given is None or pa.types.is_null(given.type):
+            columns.append(pl.repeat(None, rows, dtype=_KINDS.get(wanted, pl.Int32()), eager=True).alias(name))
             continue
-        given = pl.Series(name, _plain(batch.column(name)))
+        bad = None
         if name in MONEY:
-            column, bad = _cents(given)
+            values = pl.Series(name, _dollars(given))
+            column, bad = _cents(values)
         elif pa.types.is_integer(wanted):
-            column, bad = _whole(given, block.path, first)
+            values = pl.Series(name, _floating(given))
+            column, bad = _whole(values, block.path, named[name], first)
+        elif pa.types.is_timestamp(wanted):
+            values = pl.Series(name, given)
+            column, bad = _times(values)
+        elif pa.types.is_string(wanted):
+            column = pl.Series(name, _text(given, named[name]))
         else:
-            column, bad = given.cast(_POLARS[wanted]), None
+            column = pl.Series(name, _floating(given)).cast(pl.Float64)
         columns.append(column)
         if bad is not None:
-            unfit[name] = pl.select(pl.when(pl.lit(bad)).then(pl.lit(given))).to_series()
+            unfit[name] = pl.select(pl.when(pl.lit(bad)).then(pl.lit(values.to_physical()))).to_series()
     frame = pl.DataFrame(columns)
     return frame.with_columns(
         source_row=pl.int_range(first, first + rows, dtype=pl.Int64), unrepresentable=_named(unfit)
     )
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _floating(column: "pa.Array[Any]") -> "pa.Array[Any]":
+    """Decimals as the nearest floats, which Arrow's direct cast misses."""
+    return column.cast(pa.string()).cast(pa.float64()) if pa.types.is_decimal(column.type) else column
+
+
+def _dollars(column: "pa.Array[Any]") -> "pa.Array[Any]":
     """Decimals as floats with two places at the most: exact up to 15 digits."""
-    if pa.types.is_decimal(column.type):
-        return pc.round(column, 2, "half_to_even").cast(pa.float64())
+    if pa.types.is_decimal(column.type) and column.type.scale > 2:
+        column = pc.round(column.cast(pa.decimal256(76, column.type.scale)), 2, "half_to_even")
+    return _floating(column)
+
+
+def _text(column: "pa.Array[Any]", name: str) -> "pa.Array[Any]":
+    """Text that is UTF-8 for certain: Parquet's readers let anything pass."""
+    if isinstance(column, pa.DictionaryArray):
+        column = column.dictionary_decode()
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as fault:
+        raise pa.ArrowInvalid(f"column {name} holds text that is not UTF-8") from fault
     return column
-
-
-_POLARS = {pa.timestamp("us"): pl.Datetime("us"), pa.string(): pl.String, pa.float64(): pl.Float64}
 
 
 def _cents(dollars: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """Dollars as int32 cents, rounded half-even; and which of them are no amount of decimal(9,2), if any."""
-    hundredths = dollars.cast(pl.Float64).fill_null(0.0).to_numpy() * 100.0
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        hundredths = dollars.cast(pl.Float64).fill_null(0.0).to_numpy() * 100.0
         fits = np.abs(hundredths) < MAX_CENTS + 0.5  # False for NaN
         cents = np.rint(hundredths if fits.all() else np.where(fits, hundredths, 0.0)).astype(np.int32)
     return _nulled(pl.Series(dollars.name, cents), dollars, fits)
 
 
-def _whole(numbers: pl.Series, path: str, first: int) -> tuple[pl.Series, pl.Series | None]:
+def _whole(numbers: pl.Series, path: str, column: str, first: int) -> tuple[pl.Series, pl.Series | None]:
     """Whole numbers of any type as int32; and which of them are outside it, if any."""
     if numbers.dtype == pl.Int32:
         return numbers, None
@@ -255,10 +230,21 @@ def _whole(numbers: pl.Series, path: str, first: int) -> tuple[pl.Series, pl.Ser
         broken = np.flatnonzero(values != np.rint(values))
         if len(broken):
             row = int(broken[0])
-            raise NotWhole(path, numbers.name, float(values[row]), first + row)
+            raise NotWhole(path, column, float(values[row]), first + row)
     values = numbers.fill_null(0).to_numpy()
     fits = (values >= _INT32.min) & (values <= _INT32.max)
     return _nulled(pl.Series(numbers.name, np.where(fits, values, 0).astype(np.int32)), numbers, fits)
+
+
+def _times(times: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Wall times in microseconds; and which of them lie outside the years 1 to 9999, if any."""
+    scale = _PER_SECOND.get(times.dtype)
+    if scale is None:
+        return times.cast(_TIME), None
+    counts = times.to_physical().fill_null(0).to_numpy()
+    fits = (counts >= _YEAR_1 * scale) & (counts < _YEAR_10000 * scale)
+    column, bad = _nulled(times, times, fits)
+    return column.cast(_TIME), bad
 
 
 def _nulled(column: pl.Series, given: pl.Series, fits: Any) -> tuple[pl.Series, pl.Series | None]:
@@ -284,22 +270,19 @@ def _named(unfit: Mapping[str, pl.Series]) -> pl.Expr:
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
-    """Turns what pyarrow raises of a file's content into one sentence; storage errors are translated where it is opened."""
+    """Turns what pyarrow raises of a file's content, or of the storage below it, into one sentence."""
     try:
         yield
-    except pa.ArrowInvalid as fault:
-        raise SourceUnreadable(path, _reason(file_fault=str(fault))) from fault
-    except (pa.ArrowException, OSError) as fault:
-        raise SourceUnreadable(path, f"its content is damaged ({_first_line(str(fault))})") from fault
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as fault:
+        text = (str(fault).strip() or type(fault).__name__).splitlines()[0].rstrip(".")
+        if isinstance(fault, OSError) and (fault.errno is not None or "AWS Error" in text):
+            raise SourceUnreadable(path, text, "check the storage and run again") from fault
+        raise SourceUnreadable(path, _damage(text)) from fault
 
 
-def _reason(file_fault: str) -> str:
-    if "file size is 0 bytes" in file_fault:
+def _damage(text: str) -> str:
+    if "file size is 0 bytes" in text:
         return "it is empty"
-    if "magic bytes not found" in file_fault or "smaller than the minimum" in file_fault:
+    if "magic bytes not found" in text or "smaller than the minimum" in text:
         return "it is no whole Parquet file (cut off, or another kind of file under this name)"
-    return f"its content is damaged ({_first_line(file_fault)})"
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0].rstrip(".") if text.strip() else "no detail"
+    return f"its content is damaged ({text})"

@@ -143,7 +143,7 @@ def to_table(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
 def _hundredths(miles: pl.Series) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
     values = miles.fill_null(0.0).to_numpy()
     with np.errstate(invalid="ignore", over="ignore"):
-        found = np.rint(np.clip(values * 100, -9e15, 9e15)).astype(np.int64)
+        found: np.ndarray[tuple[int], np.dtype[np.int64]] = np.rint(np.clip(values * 100, -9e15, 9e15)).astype(np.int64)
     found[np.isnan(values)] = _NAN
     found[values == np.inf] = _INFINITE
     found[values == -np.inf] = _MINUS_INFINITE

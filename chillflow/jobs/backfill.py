@@ -62,8 +62,8 @@ def backfill(service: str, months: tuple[Month, ...], source: str | None, force:
         with Warehouse(dsn) as warehouse:
             ledger = {month: warehouse.month(service, month) for month in months}
         stores: Tasks[Month, Stored] = Tasks(store_month)
-        folder = session.source_folder(settings, source, service, months, outcomes)
-        for outcome in curate_from(folder, service, months, lake, reporter, cluster, force=force):
+        folder, left = session.source_folder(settings, source, service, months, outcomes)
+        for outcome in curate_from(folder, service, left, lake, reporter, cluster, force=force):
             if isinstance(outcome, Failure):
                 outcomes.failed(service, outcome.month, outcome.error)
                 continue

@@ -23,7 +23,7 @@ from chillflow.curation import FLAGS, Pairs
 from chillflow.errors import ChillFlowError
 from chillflow.jobs import options
 from chillflow.jobs.outcomes import Outcomes
-from chillflow.jobs.parts import Part, Work, curate_part, ids_behind
+from chillflow.jobs.parts import Part, Work, curate_part, curate_row, ids_behind
 from chillflow.jobs.plan import Failure, MonthPlan, plan_month, source_of, unchanged
 from chillflow.jobs.session import Cluster, source_folder
 from chillflow.jobs.tasks import each
@@ -87,17 +87,8 @@ def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, Part | ChillFlowE
     if not items:
         return
     blocks = ray.data.from_items(items, override_num_blocks=len(items))
-    for row in blocks.map(_curate_row, num_cpus=1).iter_rows():
+    for row in blocks.map(curate_row, num_cpus=1).iter_rows():
         yield row["run"], row["part"], pickle.loads(row["outcome"])
-
-
-def _curate_row(row: Mapping[str, int | bytes]) -> dict[str, int | bytes]:
-    work = pickle.loads(row["work"])  # type: ignore[arg-type]
-    try:
-        outcome: Part | ChillFlowError = curate_part(work)
-    except ChillFlowError as error:
-        outcome = error
-    return {"run": row["run"], "part": row["part"], "outcome": pickle.dumps(outcome)}
 
 
 def _finish(run: _Run, lake: Lake) -> Curated | Failure:
@@ -198,8 +189,8 @@ def curate(service: str, months: tuple[Month, ...], source: str | None, force: b
     settings = Settings.read()
     lake = Lake(settings.lake)
     with Reporter() as reporter, Cluster(settings) as cluster, Outcomes(reporter, len(months)) as outcomes:
-        folder = source_folder(settings, source, service, months, outcomes)
-        for outcome in curate_from(folder, service, months, lake, reporter, cluster, force=force):
+        folder, left = source_folder(settings, source, service, months, outcomes)
+        for outcome in curate_from(folder, service, left, lake, reporter, cluster, force=force):
             if isinstance(outcome, Failure):
                 outcomes.failed(service, outcome.month, outcome.error)
             else:

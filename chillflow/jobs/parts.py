@@ -1,12 +1,15 @@
 """Parts: what one task does with one block of a month's file."""
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
 from chillflow import curation, kpis, pairs, tlc
 from chillflow.curation import Curated, Pairs
+from chillflow.errors import ChillFlowError
 from chillflow.jobs.plan import MonthPlan
 from chillflow.manifests import FileEntry
 from chillflow.stores.lake import Attempt
@@ -34,15 +37,23 @@ class Part:
     measures: pl.DataFrame
 
 
+def curate_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A block to curate as a row of a Ray dataset: its `work` pickled, what became of it as `outcome`, pickled too."""
+    try:
+        outcome: Part | ChillFlowError = curate_part(pickle.loads(row["work"]))
+    except ChillFlowError as error:
+        outcome = error
+    return {"run": row["run"], "part": row["part"], "outcome": pickle.dumps(outcome)}
+
+
 def curate_part(work: Work) -> Part:
     """Reads a block, curates it and writes its files to the attempt; again and again with the same result."""
     curated = curation.curate(_read(work), work.plan.month, work.pairs)
-    trips = curated.trips.sort("pickup_at", maintain_order=True)
     return Part(
-        files=tuple(_write(work, curated, trips)),
+        files=tuple(_write(work, curated)),
         counts=curated.counts,
         keys=pairs.BlockKeys(curated.keys.to_numpy(), curated.originals),
-        measures=kpis.partial(trips),
+        measures=kpis.partial(curated.trips),
     )
 
 
@@ -52,9 +63,9 @@ def _read(work: Work) -> pl.DataFrame:
         return tlc.read(file, block)
 
 
-def _write(work: Work, curated: Curated, trips: pl.DataFrame) -> Iterator[FileEntry]:
-    if len(trips):
-        yield work.attempt.write("trips", work.part, to_table(trips, TRIPS))
+def _write(work: Work, curated: Curated) -> Iterator[FileEntry]:
+    if len(curated.trips):
+        yield work.attempt.write("trips", work.part, to_table(curated.trips, TRIPS))
     if len(curated.quarantine):
         yield work.attempt.write("quarantine", work.part, to_table(curated.quarantine, QUARANTINE))
     if len(curated.adjustments):

@@ -2,11 +2,14 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from chillflow import local
-from chillflow.errors import NotRunning
+from chillflow.errors import ChillFlowError, NotRunning
+from chillflow.jobs.outcomes import Outcomes
+from chillflow.months import Month
 from chillflow.settings import Settings
 
 
@@ -55,3 +58,30 @@ class Cluster:
             import ray
 
             ray.shutdown()
+
+
+def source_folder(
+    settings: Settings, source: str | None, service: str, months: Sequence[Month], outcomes: Outcomes
+) -> tuple[str, tuple[Month, ...]]:
+    """The folder that holds the months' files, and the months to go on with.
+
+    `source` is a folder, or the address of a site from which the months are fetched into CHILLFLOW_HOME/raw; None
+    means CHILLFLOW_SOURCE. A month that cannot be fetched has failed and is left out. Raises SourceMissing and
+    SourceUnreadable of a folder that cannot be listed.
+    """
+    from chillflow import download
+    from chillflow.stores import sources
+
+    place = source or settings.source
+    if not download.is_web(place):
+        sources.list_files(place)
+        return place, tuple(months)
+    folder = settings.home / "raw"
+    left: list[Month] = []
+    for month in months:
+        try:
+            outcomes.say(service, month, str(download.fetch_month(place, service, month, folder)))
+            left.append(month)
+        except ChillFlowError as error:
+            outcomes.failed(service, month, error)
+    return str(folder), tuple(left)

@@ -15,13 +15,14 @@ class Tasks(Generic[Key, Value]):
     """Calls of one function on the connected cluster, each known by a key."""
 
     def __init__(self, function: Callable[..., Value], num_cpus: float = 1.0) -> None:
-        self._task = ray.remote(_guarded).options(num_cpus=num_cpus)
+        self._task = ray.remote(_guarded)
+        self._num_cpus = num_cpus
         self._function = function
         self._keys: dict[Any, Key] = {}
 
     def submit(self, key: Key, name: str, *arguments: Any) -> None:
         """Starts a call; `name` is what the dashboard shows."""
-        reference = self._task.options(name=name).remote(self._function, *arguments)
+        reference = self._task.options(name=name, num_cpus=self._num_cpus).remote(self._function, *arguments)
         self._keys[reference] = key
 
     def finished(self, *, wait: bool) -> Iterator[tuple[Key, Value | ChillFlowError]]:

@@ -4,7 +4,7 @@ The steps, all in one transaction, so that a load that is killed leaves nothing 
 
 1. copy trips into a table of its own, adjustments and quarantine into temporary ones; the rows must be the manifest's;
 2. lock the (service, month), then the month's partition; both until the commit;
-3. without a partition: key and CHECKs on the new table, which is attached as the partition; else: settle and insert;
+3. without a partition: the new table gets its key and is attached as the partition; else: settle and insert;
 4. settle and insert adjustments and quarantine; rows that the file does not know become `not_in_file`;
 5. write the ledger; commit.
 """
@@ -19,7 +19,7 @@ from psycopg import sql
 from chillflow.errors import MonthInconsistent
 from chillflow.stores.copying import copy_in
 from chillflow.stores.ledger import Loaded, MonthEntry, parameters, slice_of
-from chillflow.stores.partitions import attach, exists, partition_name
+from chillflow.stores.partitions import attach, create_table, exists
 from chillflow.stores.postgres import Connection
 from chillflow.stores.queries import query
 from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS
@@ -61,9 +61,7 @@ def _copy(
     if exists(connection, entry.month):
         connection.execute(query("create_merging_trips"))
     else:
-        table = sql.Identifier("chillflow", f"{partition_name(entry.month)}_{connection.info.backend_pid}")
-        freeze = ", freeze"
-        connection.execute(query("create_loading_trips", table=table))
+        table, freeze = create_table(connection, entry.month), ", freeze"
     connection.execute(query("create_loading_adjustments"))
     connection.execute(query("create_loading_quarantine"))
     connection.execute(query("set_loading_month"), {"month": entry.month.date})

@@ -14,7 +14,7 @@ def partition_name(month: Month) -> str:
 
 
 def exists(connection: Connection, month: Month) -> bool:
-    row = connection.execute(query("partition_exists"), {"table": f"chillflow.{partition_name(month)}"}).fetchone()
+    row = connection.execute(query("partition_exists"), {"name": partition_name(month)}).fetchone()
     return bool(row and row["there"])
 
 
@@ -22,29 +22,24 @@ def create_partition(connection: Connection, month: Month) -> None:
     """Makes the month's partition unless it is there; holds the partition's lock until the transaction ends."""
     connection.execute(query("lock_partition"), {"month": month.date})
     if not exists(connection, month):
-        table = sql.Identifier("chillflow", partition_name(month))
-        connection.execute(query("create_loading_trips", table=table))
-        attach(connection, table, month)
+        attach(connection, create_table(connection, month), month)
+
+
+def create_table(connection: Connection, month: Month) -> sql.Identifier:
+    """Makes a table that can become the month's partition; its name is this connection's own."""
+    name = partition_name(month)
+    table = sql.Identifier("chillflow", f"{name}_{connection.info.backend_pid}")
+    create = query("create_partition_table", table=table, range=sql.Identifier(f"{name}_range"))
+    connection.execute(create, {"start": month.start, "end": month.next.start})
+    return table
 
 
 def attach(connection: Connection, table: sql.Identifier, month: Month) -> None:
-    """Makes a table of the columns of `trips`, with rows of the month or without, the month's partition."""
+    """Makes a table of `create_table`, with rows or without, the month's partition."""
     name = partition_name(month)
-    bounds = {"start": month.start, "end": month.next.start}
-    checks = [
-        sql.SQL("add constraint {} {},").format(sql.Identifier(row["name"]), sql.SQL(row["definition"]))
-        for row in connection.execute(query("checks_of_trips"))
-    ]
-    constrain = query(
-        "constrain_partition",
-        table=table,
-        checks=sql.SQL("\n    ").join(checks),
-        range=sql.Identifier(f"{name}_range"),
-        key=sql.Identifier(f"{name}_key"),
-    )
-    connection.execute(constrain, bounds)
     partition = sql.Identifier("chillflow", name)
-    if table != partition:
-        connection.execute(query("rename_partition", table=table, name=sql.Identifier(name)))
+    bounds = {"start": month.start, "end": month.next.start}
+    connection.execute(query("add_partition_key", table=table, key=sql.Identifier(f"{name}_key")))
+    connection.execute(query("rename_partition", table=table, name=sql.Identifier(name)))
     connection.execute(query("describe_partition", table=partition, comment=sql.Literal(f"trips of {month}")))
     connection.execute(query("attach_partition", table=partition), bounds)

@@ -10,12 +10,6 @@ set local maintenance_work_mem = '256MB'
 -- name: take_the_time
 set local statement_timeout = 0
 
--- name: create_loading_trips
--- A table that may become the month's partition: alone, without key and CHECKs, so that COPY is at its fastest.
-create table {table} (
-    like chillflow.trips including defaults including comments including storage including compression
-)
-
 -- name: create_merging_trips
 -- Where the partition exists: a temporary table, which no WAL is written for.
 create temporary table loading_trips (like chillflow.trips including defaults) on commit drop

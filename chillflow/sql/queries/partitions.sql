@@ -5,20 +5,22 @@
 select pg_advisory_xact_lock(hashtextextended(format('chillflow partition %%s', %(month)s), 0))
 
 -- name: partition_exists
-select to_regclass(%(table)s) is not null as there
+-- Asks the catalogue: to_regclass may answer from a cache that is older than a lock just granted.
+select count(*) = 1 as there
+from pg_class
+where relnamespace = 'chillflow'::regnamespace and relname = %(name)s
 
--- name: checks_of_trips
--- What a table must say of its rows before it can become a partition.
-select conname as name, pg_get_constraintdef(oid) as definition
-from pg_constraint
-where conrelid = 'chillflow.trips'::regclass and contype = 'c'
-order by conname
+-- name: create_partition_table
+-- A table that may become the month's partition: alone and without key. Checking rows as they come is cheaper than
+-- reading them again.
+create table {table} (
+    like chillflow.trips
+        including defaults including constraints including comments including storage including compression,
+    constraint {range} check (pickup_at >= %(start)s and pickup_at < %(end)s)
+)
 
--- name: constrain_partition
-alter table {table}
-    {checks}
-    add constraint {range} check (pickup_at >= %(start)s and pickup_at < %(end)s),
-    add constraint {key} primary key (pickup_at, trip_id)
+-- name: add_partition_key
+alter table {table} add constraint {key} primary key (pickup_at, trip_id)
 
 -- name: rename_partition
 alter table {table} rename to {name}

@@ -1,0 +1,51 @@
+# ChillFlow from a clone: only a Python (3.11 to 3.13) and an index for pip are needed. `make` lists the targets.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)"
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: .venv/.stamp ## make .venv with chillflow and all that it needs, as requirements.lock pins it
+
+demo: setup ## curate, load and query two synthetic months, with services that need no installation
+	@$(BIN)/python -m chillflow.demo
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest
+
+lint: setup ## ruff and mypy
+	@$(BIN)/python -m ruff check
+	@$(BIN)/python -m ruff format --check
+	@$(BIN)/python -m mypy
+
+bench: setup ## measure curation, load and memory beside their peers
+	@$(BIN)/python -m benchmarks
+
+lock: ## pin all dependencies anew, for every Python and platform that is supported
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp"; \
+	"$$tmp/bin/python" -m pip --disable-pip-version-check --no-input --quiet install uv; \
+	index=$${PIP_INDEX_URL:-$$("$$tmp/bin/python" -m pip config get global.index-url 2>/dev/null || true)}; \
+	env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev \
+	    --upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove .venv and caches; .chillflow, which holds data, stays
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; found = sys.version_info[:2]; sys.exit(None if (3, 11) <= found <= (3, 13) else \
+	    $(TOO_OLD) % (sys.executable, sys.version.split()[0]))'
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@echo "Installing $$(grep -c '^[a-z].*==' requirements.lock) packages into .venv (a minute or two, once)" >&2
+	@$(PIP) install --require-hashes --no-deps -r requirements.lock
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@

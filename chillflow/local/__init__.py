@@ -1,0 +1,165 @@
+"""Embedded services in one folder: PostgreSQL, Valkey, a Kafka-protocol broker and a local Ray head.
+
+`up` starts what does not run, `down` ends it all; both may be killed at any moment and called again. Ports, passwords
+and processes are remembered in the folder, so that folders side by side do not disturb each other.
+"""
+
+import shutil
+import signal
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from chillflow.local import brokers, postgres, processes, ray_head
+from chillflow.local.ports import free_block
+from chillflow.local.state import Home, Service
+
+SERVICES = ("postgres", "redis", "kafka", "ray")
+_ENDS = {"postgres": (signal.SIGINT, 20.0), "redis": (signal.SIGTERM, 10.0), "kafka": (signal.SIGTERM, 2.0),
+         "ray": (signal.SIGTERM, 10.0)}  # fmt: skip
+_MARK = "CHILLFLOW_LOCAL"
+"""In the environment of all that is started here: by it, what no record tells of is found."""
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the running services are: DSN, URL, host:port, host:port, URL; None for one that does not run."""
+
+    postgres: str | None = None
+    redis: str | None = None
+    kafka: str | None = None
+    ray: str | None = None
+    dashboard: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """A service of the folder: `state` is running, stopped or died."""
+
+    service: str
+    state: str
+    pid: int | None
+    address: str | None
+    log: str
+
+
+def addresses(home: Path) -> Addresses:
+    """Where the folder's services are, judged by their processes; empty where there is no such folder."""
+    if not (home / "state.json").exists():
+        return Addresses()
+    at = Home(home)
+    found = {name: _address(at, name) for name in SERVICES if _runs(at, name)}
+    if "ray" in found:
+        found["dashboard"] = ray_head.dashboard(at)
+    return Addresses(**found)
+
+
+def status(home: Path) -> list[Status]:
+    """Every service of the folder, running or not."""
+    at = Home(home)
+    found = []
+    for name in SERVICES:
+        known, runs = at.state.services.get(name), _runs(at, name)
+        state = "running" if runs else "died" if known else "stopped"
+        address = _address(at, name) if runs else None
+        found.append(Status(name, state, known.leader.pid if known and runs else None, address, str(at.log(name))))
+    return found
+
+
+def up(home: Path, cpus: int, services: frozenset[str], environ: Mapping[str, str], report: Report) -> Addresses:
+    """Starts those of the services that do not run, side by side, and waits until each is ready.
+
+    `environ` is what they inherit, but for what is meant for ChillFlow and Ray. Raises ExtraMissing, FolderUnwritable,
+    ServiceFailed; what is ready by then stays up.
+    """
+    at = Home(home)
+    with at.locked():
+        _clear_remains(at)
+        wanted = [name for name in SERVICES if name in services and name not in at.state.services]
+        for name in at.state.services:
+            report(f"{name}: runs already at {_shown(at, name)}")
+        if not at.state.services:
+            at.state.ports = free_block(at.state.ports)
+        at.save()
+        env = {name: value for name, value in environ.items() if not name.startswith(("CHILLFLOW_", "RAY_", "PG"))}
+        env[_MARK] = str(at.folder)
+        with ThreadPoolExecutor(len(SERVICES)) as pool:
+            started = [pool.submit(_start, at, name, cpus, env, report) for name in wanted]
+        for each in started:
+            each.result()
+    return addresses(home)
+
+
+def down(home: Path, report: Report) -> None:
+    """Ends the folder's services and all that they started; their data stay."""
+    if not (home / "state.json").exists():
+        report("nothing runs here")
+        return
+    at = Home(home)
+    with at.locked():
+        running = list(at.state.services)
+        with ThreadPoolExecutor(len(SERVICES)) as pool:
+            list(pool.map(lambda name: processes.end(at.state.services[name], *_ENDS[name]), running))
+        processes.kill(processes.marked(_MARK, str(at.folder)))
+        for name in running:
+            report(f"{name}: stopped")
+        at.state.services.clear()
+        shutil.rmtree(at.state.short, ignore_errors=True)
+        (at.folder / "ray").unlink(missing_ok=True)
+        at.state.short = ""
+        at.save()
+        if not running:
+            report("nothing runs here")
+
+
+def _clear_remains(at: Home) -> None:
+    """Ends what a crash left of services whose leader died, and what no record tells of."""
+    for name, service in list(at.state.services.items()):
+        if not processes.alive(service.leader):
+            processes.end(service, *_ENDS[name])
+            del at.state.services[name]
+    known = {service.leader for service in at.state.services.values()}
+    known |= {member for leader in set(known) for member in processes.family(leader)}
+    processes.kill([process for process in processes.marked(_MARK, str(at.folder)) if process not in known])
+
+
+def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Report) -> None:
+    start: dict[str, Callable[[], processes.Process]] = {
+        "postgres": lambda: postgres.start(at, env),
+        "redis": lambda: brokers.start_valkey(at, env),
+        "kafka": lambda: brokers.start_broker(at, env),
+        "ray": lambda: ray_head.start(at, env, cpus),
+    }
+    await_ready: dict[str, Callable[[processes.Process], None]] = {
+        "postgres": lambda process: postgres.await_server(at, process, env),
+        "redis": lambda process: brokers.await_valkey(at, process),
+        "kafka": lambda process: brokers.await_broker(at, process),
+        "ray": lambda process: ray_head.await_head(at, process),
+    }
+    process = start[name]()
+    at.remember(name, Service(process))
+    await_ready[name](process)
+    at.remember(name, Service(process, processes.family(process)))
+    report(f"{name}: ready at {_shown(at, name)}")
+
+
+def _runs(at: Home, name: str) -> bool:
+    service = at.state.services.get(name)
+    return service is not None and processes.alive(service.leader)
+
+
+def _address(at: Home, name: str) -> str:
+    return {
+        "postgres": postgres.dsn,
+        "redis": brokers.redis_url,
+        "kafka": brokers.kafka_bootstrap,
+        "ray": ray_head.address,
+    }[name](at)
+
+
+def _shown(at: Home, name: str) -> str:
+    """An address without its password."""
+    return _address(at, name).replace(f":{at.state.password}@", ":***@")

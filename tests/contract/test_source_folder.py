@@ -1,0 +1,65 @@
+"""Where a job finds its months: in a folder, or on a site from which they are fetched first."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chillflow.errors import MonthsFailed, SourceMissing, SourceUnreadable
+from chillflow.jobs.outcomes import Outcomes
+from chillflow.jobs.session import source_folder
+from chillflow.months import parse_months
+from chillflow.progress import Reporter
+from chillflow.settings import Settings
+from tests.download_samples import DATA, NEWER
+from tests.fix_site import Site, site
+
+__all__ = ["site"]
+
+MONTHS = parse_months("2019-01..2019-03")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.read({"CHILLFLOW_HOME": str(tmp_path / "home"), "CHILLFLOW_SOURCE": str(tmp_path / "mine")})
+
+
+@pytest.fixture
+def outcomes() -> Iterator[Outcomes]:
+    with Reporter() as reporter:
+        yield Outcomes(reporter, len(MONTHS))
+
+
+def test_a_folder_is_taken_as_it_is(settings: Settings, outcomes: Outcomes, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "other").mkdir()
+    assert source_folder(settings, None, "yellow", MONTHS, outcomes) == (str(tmp_path / "mine"), MONTHS)
+    other = str(tmp_path / "other")
+    assert source_folder(settings, other, "yellow", MONTHS, outcomes) == (other, MONTHS)
+
+
+def test_a_site_is_fetched_from_and_months_that_fail_are_left_out(
+    settings: Settings, outcomes: Outcomes, site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.files = {"yellow_tripdata_2019-01.parquet": DATA, "yellow_tripdata_2019-03.parquet": NEWER}
+    with pytest.raises(MonthsFailed, match="1 of 3 months failed"), outcomes:
+        folder, left = source_folder(settings, site.url, "yellow", MONTHS, outcomes)
+    assert (folder, left) == (str(settings.home / "raw"), (MONTHS[0], MONTHS[2]))
+    assert (Path(folder) / "yellow_tripdata_2019-03.parquet").read_bytes() == NEWER
+    assert f"yellow 2019-02: failed: {site.url}/yellow_tripdata_2019-02.parquet is not" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_listed_stops_the_job(settings: Settings, outcomes: Outcomes, tmp_path: Path) -> None:
+    with pytest.raises(SourceMissing, match="mine does not exist; fetch it"):
+        source_folder(settings, None, "yellow", MONTHS, outcomes)
+    (tmp_path / "mine").touch()
+    with pytest.raises(SourceUnreadable, match="mine cannot be read"):
+        source_folder(settings, None, "yellow", MONTHS, outcomes)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_protected_folder_stops_the_job(settings: Settings, outcomes: Outcomes, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir(mode=0o000)
+    with pytest.raises(SourceUnreadable, match="permission denied"):
+        source_folder(settings, None, "yellow", MONTHS, outcomes)

@@ -1,0 +1,69 @@
+"""The embedded services with a Ray head, started once for all tests that need them, and the CLI run against them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+REPO = Path(__file__).parent.parent
+GIVEN = ("CHILLFLOW_", "RAY_")
+
+
+@dataclass(frozen=True)
+class Cli:
+    """`chillflow` with an environment of its own."""
+
+    env: dict[str, str]
+
+    def run(self, *command: str, code: int = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end; its exit code must be `code`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "chillflow.cli", *command],
+            env=self.env, cwd=REPO, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "chillflow.cli", *command],
+            env=self.env, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def json(self, *command: str) -> Any:
+        return json.loads(self.run(*command, "--json").stdout)
+
+    def given(self, **variables: str) -> "Cli":
+        return replace(self, env=self.env | variables)
+
+
+@pytest.fixture(scope="session")
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Running embedded services and the CLI that finds them; they end with the session."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(GIVEN)}
+    cli = Cli(env | {"CHILLFLOW_HOME": str(tmp_path_factory.mktemp("home")), "CHILLFLOW_CPUS": "2"})
+    try:
+        cli.run("up")
+        yield cli
+    finally:
+        cli.run("down")
+
+
+@pytest.fixture
+def cli(embedded: Cli, tmp_path: Path) -> Iterator[Cli]:
+    """The CLI with a database and a lake of its own on the embedded services."""
+    addresses = json.loads(embedded.run("status", "--json").stdout)
+    name = "test_" + os.urandom(6).hex()
+    with psycopg.connect(addresses["postgres"], autocommit=True) as connection:
+        connection.execute(f"create database {name}")
+    dsn = psycopg.conninfo.make_conninfo(addresses["postgres"], dbname=name)
+    yield embedded.given(CHILLFLOW_POSTGRES_DSN=dsn, CHILLFLOW_LAKE=str(tmp_path / "lake"))
+    with psycopg.connect(addresses["postgres"], autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")

@@ -1,0 +1,48 @@
+"""The shipped zones."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from chillflow.zones import AIRPORTS, OUTSIDE, UNKNOWN, ZONES, Zone, differences
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "tlc" / "taxi_zone_lookup.csv"
+BY_ID = {zone.id: zone for zone in ZONES}
+
+
+def test_ids_run_from_1_to_265() -> None:
+    assert [zone.id for zone in ZONES] == list(range(1, 266))
+
+
+def test_not_available_is_text() -> None:
+    assert BY_ID[UNKNOWN] == Zone(264, "Unknown", "N/A", "N/A")
+    assert BY_ID[OUTSIDE] == Zone(265, "N/A", "Outside of NYC", "N/A")
+
+
+def test_airports_are_zones_of_their_own() -> None:
+    assert {BY_ID[zone].name for zone in AIRPORTS} == {"Newark Airport", "JFK Airport", "LaGuardia Airport"}
+
+
+def test_names_are_not_unique_but_ids_are() -> None:
+    assert BY_ID[56].name == BY_ID[57].name == "Corona"
+    assert len({BY_ID[zone].name for zone in (103, 104, 105)}) == 1
+
+
+def test_every_field_is_told() -> None:
+    assert all(zone.borough and zone.name and zone.service_zone for zone in ZONES)
+    assert {zone.borough for zone in ZONES} == {
+        "Bronx", "Brooklyn", "EWR", "Manhattan", "N/A", "Queens", "Staten Island", "Unknown",
+    }  # fmt: skip
+
+
+def test_differences_name_new_and_gone_ids() -> None:
+    assert differences([3, 1, 2], [2, 5, 4, 1]) == ((4, 5), (3,))
+    assert differences(BY_ID, BY_ID) == ((), ())
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the city's lookup table is not at hand")
+def test_they_are_the_published_ones() -> None:
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    assert rows == [(str(zone.id), zone.borough, zone.name, zone.service_zone) for zone in ZONES]

@@ -102,10 +102,9 @@ def fetch_month(
     base_url: str, service: str, month: Month, folder: Path, watcher: Watcher | None = None, pace: Pace | None = None
 ) -> Fetched:
     """A month's file from the site `base_url` into `folder`; raises what fetch does."""
-    base = base_url.rstrip("/")
-    name = tlc.file_name(service, month)
-    sure = tlc.file_name(service, SURE if month != SURE else SURE.next)
-    return fetch(f"{base}/{name}", folder / name, f"{base}/{sure}", watcher, pace)
+    target = folder / tlc.file_name(service, month)
+    sure = tlc.url(base_url, service, SURE if month != SURE else SURE.next)
+    return fetch(tlc.url(base_url, service, month), target, sure, watcher, pace)
 
 
 def fetch(

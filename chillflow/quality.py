@@ -12,7 +12,7 @@ _LEAST_ROWS = 10
 
 
 def alerts(service: str, rows_in: int, trips: int, counts: Mapping[str, int]) -> list[str]:
-    """One sentence for each cause for alarm in a month's counts per rule; see TLC_DATA's shares in RULES.
+    """One sentence for each cause for alarm in a month's counts per rule; the usual shares are those of RULES.
 
     A rule is worth an alert at three times its usual share of rows (flags: of trips), and at least 0.05 % and 10 rows.
     """

@@ -4,13 +4,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 REPO = Path(__file__).parent.parent
 GIVEN = ("CHILLFLOW_", "RAY_")
@@ -30,6 +31,10 @@ class Cli:
         )  # fmt: skip
         assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
+
+    @property
+    def dsn(self) -> str:
+        return self.env["CHILLFLOW_POSTGRES_DSN"]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -57,13 +62,24 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
 
 
 @pytest.fixture
-def cli(embedded: Cli, tmp_path: Path) -> Iterator[Cli]:
-    """The CLI with a database and a lake of its own on the embedded services."""
-    addresses = json.loads(embedded.run("status", "--json").stdout)
-    name = "test_" + os.urandom(6).hex()
-    with psycopg.connect(addresses["postgres"], autocommit=True) as connection:
-        connection.execute(f"create database {name}")
-    dsn = psycopg.conninfo.make_conninfo(addresses["postgres"], dbname=name)
-    yield embedded.given(CHILLFLOW_POSTGRES_DSN=dsn, CHILLFLOW_LAKE=str(tmp_path / "lake"))
-    with psycopg.connect(addresses["postgres"], autocommit=True) as connection:
-        connection.execute(f"drop database {name} with (force)")
+def new_cli(embedded: Cli, tmp_path: Path) -> Iterator[Callable[[], Cli]]:
+    """Makes CLIs that have a database and a lake of their own on the embedded services."""
+    dsn = json.loads(embedded.run("status", "--json").stdout)["postgres"]
+    names: list[str] = []
+
+    def make() -> Cli:
+        names.append("test_" + os.urandom(6).hex())
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(names[-1])))
+        own = psycopg.conninfo.make_conninfo(dsn, dbname=names[-1])
+        return embedded.given(CHILLFLOW_POSTGRES_DSN=own, CHILLFLOW_LAKE=str(tmp_path / names[-1]))
+
+    yield make
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for name in names:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def cli(new_cli: Callable[[], Cli]) -> Cli:
+    return new_cli()

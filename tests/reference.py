@@ -1,4 +1,4 @@
-"""Curation as TLC_DATA's table says it, row by row in plain Python: slow, and independent of the kernel."""
+"""Curation as docs/curation.md tells it, row by row in plain Python: slow, and independent of the kernel."""
 
 import datetime as dt
 import math

@@ -157,3 +157,13 @@ def inspect(data: bytes, service: str = "yellow") -> tlc.FileFacts:
 def read(data: bytes, service: str = "yellow") -> pl.DataFrame:
     """All blocks of a file, in their order."""
     return pl.concat(tlc.read(pa.BufferReader(data), block) for block in inspect(data, service).blocks)
+
+
+MODERN = ERAS["yellow 2026-06"]
+
+
+def put(column: str, values: Any, kind: pa.DataType | None = None, era: Era = MODERN) -> pa.Table:
+    """A table of plain trips with other values in a column."""
+    array = values if isinstance(values, pa.Array) else pa.array(values, kind)
+    table = published(era, [TRIPS[0]] * len(array))
+    return table.set_column(table.schema.get_field_index(column), column, array)

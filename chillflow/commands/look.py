@@ -1,6 +1,7 @@
 """`chillflow months` and `chillflow trip`: looking at what is in the warehouse."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -29,11 +30,8 @@ def months(as_json: bool) -> None:
     if not rows:
         console.say("no month is loaded yet; begin with `chillflow backfill SERVICE MONTHS`")
         return
-    screen = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
-    screen.print(_table(rows))
     for row in rows:
-        for alert in row["alerts"]:
-            screen.print(f"alert: {row['service']} {row['month']}: {alert}", style="yellow")
+        click.echo("\n".join(_lines(row)))
 
 
 @click.command()
@@ -60,28 +58,26 @@ def trip(trip_id: str, as_json: bool) -> None:
         screen.print(shown)
 
 
-def _table(rows: list[Row]) -> Table:
-    table = Table("service", "month", "path", "status")
-    for name in ("rows in", "trips", "quarantined", "adjustments", "seconds"):
-        table.add_column(name, justify="right")
-    table.add_column("quarantine by reason")
-    table.add_column("flags")
-    table.add_column("source")
-    for row in rows:
-        share = f" ({100 * row['quarantined'] / row['rows_in']:.2f} %)" if row["rows_in"] else ""
-        table.add_row(
-            row["service"], row["month"], row["path"], row["status"],
-            f"{row['rows_in']:,}", f"{row['trips']:,}", f"{row['quarantined']:,}{share}", f"{row['adjustments']:,}",
-            f"{row['seconds']:.1f}" if row["seconds"] is not None else "",
-            _counted(row["counts"], [rule.name for rule in REJECTS if rule.action == "reject"] + ["not_in_file"]),
-            _counted(row["counts"], list(FLAGS)),
-            row["source"] or "",
-        )  # fmt: skip
-    return table
+def _lines(row: Row) -> list[str]:
+    share = f" ({100 * row['quarantined'] / row['rows_in']:.2f} %)" if row["rows_in"] else ""
+    took = f", {row['seconds']:.1f} s" if row["seconds"] is not None else ""
+    details = {
+        "quarantine": _counted(
+            row["counts"], [*(rule.name for rule in REJECTS if rule.action == "reject"), "not_in_file"]
+        ),
+        "flags": _counted(row["counts"], FLAGS),
+        "source": row["source"] or "",
+        "alert": "; ".join(row["alerts"]),
+    }
+    return [
+        f"{row['service']} {row['month']} {row['path']}: {row['status']}{took}: {row['rows_in']:,} rows = "
+        f"{row['trips']:,} trips + {row['quarantined']:,} quarantined{share} + {row['adjustments']:,} adjustments",
+        *(f"    {name:11}{text}" for name, text in details.items() if text),
+    ]
 
 
-def _counted(counts: dict[str, int], names: list[str]) -> str:
-    return "\n".join(f"{name} {counts[name]:,}" for name in names if counts.get(name))
+def _counted(counts: dict[str, int], names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {counts[name]:,}" for name in names if counts.get(name))
 
 
 def _alerts(row: Row) -> list[str]:

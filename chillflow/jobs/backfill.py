@@ -9,7 +9,7 @@ from chillflow import console
 from chillflow.errors import ChillFlowError
 from chillflow.jobs import options, session
 from chillflow.jobs.aggregate import aggregate_month
-from chillflow.jobs.curate import curate_from
+from chillflow.jobs.curate import curate_from, tell
 from chillflow.jobs.load import describe, is_loaded, load_month, prepare
 from chillflow.jobs.outcomes import Outcomes, label
 from chillflow.jobs.plan import Failure
@@ -68,10 +68,10 @@ def backfill(service: str, months: tuple[Month, ...], source: str | None, force:
                 outcomes.failed(service, outcome.month, outcome.error)
                 continue
             month = Month.parse(outcome.manifest.month)
-            outcomes.curated(outcome.manifest, fresh=outcome.fresh)
             if is_done(ledger[month], outcome.manifest) and not force:
-                outcomes.say(service, month, "loaded already")
+                outcomes.say(service, month, "done already, its source is unchanged")
                 continue
+            tell(outcome, outcomes)
             load = force or not is_loaded(ledger[month], outcome.manifest)
             cluster.connect()
             reporter.begin(label(service, month), "load", 1)

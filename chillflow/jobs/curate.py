@@ -47,7 +47,6 @@ class _Run:
     plan: MonthPlan
     attempt: Attempt
     name: str
-    started: datetime
     parts: dict[int, Part] = field(default_factory=dict)
     error: ChillFlowError | None = None
     done: int = 0
@@ -73,9 +72,8 @@ def curate_months(plans: Sequence[MonthPlan], lake: Lake, reporter: Reporter) ->
 
 
 def _begin(plan: MonthPlan, lake: Lake) -> _Run:
-    started = datetime.now(UTC)
-    name = attempt_name(started, secrets.token_hex(4))
-    return _Run(plan, lake.stage(plan.service, plan.month, name), name, started)
+    name = attempt_name(datetime.now(UTC), secrets.token_hex(4))
+    return _Run(plan, lake.stage(plan.service, plan.month, name), name)
 
 
 def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, Part | ChillFlowError]]:
@@ -151,7 +149,7 @@ def _manifest(run: _Run) -> Manifest:
         code_version=__version__,
         rules_version=curation.VERSION,
         written_at=now,
-        seconds=round((now - run.started).total_seconds(), 3),
+        seconds=round((now - min(part.began for part in parts)).total_seconds(), 3),
         warnings=run.plan.warnings,
     )
 
@@ -176,6 +174,14 @@ def curate_from(
         yield from curate_months(plans, lake, reporter)
 
 
+def tell(outcome: Curated, outcomes: Outcomes) -> None:
+    """Says what became of a month that is in the lake."""
+    if outcome.fresh:
+        outcomes.curated(outcome.manifest)
+    else:
+        outcomes.say(outcome.manifest.service, outcome.manifest.month, "curated already, its source is unchanged")
+
+
 @click.command()
 @options.service
 @options.months
@@ -194,7 +200,7 @@ def curate(service: str, months: tuple[Month, ...], source: str | None, force: b
             if isinstance(outcome, Failure):
                 outcomes.failed(service, outcome.month, outcome.error)
             else:
-                outcomes.curated(outcome.manifest, fresh=outcome.fresh)
+                tell(outcome, outcomes)
 
 
 def main() -> None:

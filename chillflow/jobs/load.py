@@ -53,6 +53,7 @@ def entry_of(manifest: Manifest) -> MonthEntry:
         adjustments=manifest.adjustments,
         counts=manifest.rules | manifest.flags,
         started_at=manifest.written_at - timedelta(seconds=manifest.seconds),
+        seconds=manifest.seconds,
         code_version=manifest.code_version,
         rules_version=manifest.rules_version,
         source=manifest.source.url or manifest.source.path,

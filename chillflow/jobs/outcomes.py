@@ -31,12 +31,11 @@ class Outcomes:
         self._failed.add(label(service, month))
         self.say(service, month, f"failed: {error}")
 
-    def curated(self, manifest: Manifest, *, fresh: bool) -> None:
+    def curated(self, manifest: Manifest) -> None:
         """Says what curation made of a month, with warnings and alerts."""
-        self.say(manifest.service, manifest.month, summary(manifest) + ("" if fresh else " (unchanged)"))
-        if fresh:
-            for warning in manifest.warnings:
-                self.say(manifest.service, manifest.month, f"warning: {warning}")
+        self.say(manifest.service, manifest.month, summary(manifest))
+        for warning in manifest.warnings:
+            self.say(manifest.service, manifest.month, f"warning: {warning}")
         counts = manifest.rules | manifest.flags
         for alert in quality.alerts(manifest.service, manifest.rows_in, manifest.trips, counts):
             self.say(manifest.service, manifest.month, f"alert: {alert}")

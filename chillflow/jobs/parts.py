@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -29,8 +30,9 @@ class Work:
 
 @dataclass(frozen=True)
 class Part:
-    """What became of a block: its files in the attempt, and what the month's settlement needs."""
+    """What became of a block: its files in the attempt, when it was begun, and what the month's settlement needs."""
 
+    began: datetime
     files: tuple[FileEntry, ...]
     counts: dict[str, int]
     keys: pairs.BlockKeys
@@ -48,8 +50,10 @@ def curate_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def curate_part(work: Work) -> Part:
     """Reads a block, curates it and writes its files to the attempt; again and again with the same result."""
+    began = datetime.now(UTC)
     curated = curation.curate(_read(work), work.plan.month, work.pairs)
     return Part(
+        began=began,
         files=tuple(_write(work, curated)),
         counts=curated.counts,
         keys=pairs.BlockKeys(curated.keys.to_numpy(), curated.originals),

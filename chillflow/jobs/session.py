@@ -44,6 +44,7 @@ class Cluster:
         import ray.data
 
         logging.getLogger("ray.data").setLevel(logging.WARNING)
+        logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
         ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
         self._connected = True
         context = ray.data.DataContext.get_current()

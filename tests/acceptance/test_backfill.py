@@ -12,7 +12,7 @@ from chillflow.months import Month, parse_months
 from chillflow.stores.lake import Lake
 from chillflow.synth import write_month
 from chillflow.trips import to_frame, trip_id
-from tests.fix_embedded import REPO, Cli
+from tests.fix_embedded import REPO
 from tests.warehouse_dump import dump
 
 REAL = REPO.parent / "shared" / "data" / "tlc"
@@ -27,10 +27,6 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_month("yellow", month, 6_000, 11, folder, 1_500)
     write_month("green", Month(2018, 11), 3_000, 11, folder, 1_000)
     return folder
-
-
-def dsn(cli: Cli) -> str:
-    return cli.env["CHILLFLOW_POSTGRES_DSN"]
 
 
 def test_every_synthetic_row_becomes_what_its_truth_says(cli, synthetic):
@@ -65,16 +61,16 @@ def _ids(folder: Path, month: Month) -> pl.DataFrame:
 
 def test_a_backfill_adds_up_and_again_changes_nothing(cli, synthetic):
     cli.run("backfill", "yellow", MONTHS, "--source", str(synthetic))
-    before = dump(dsn(cli))
+    before = dump(cli.dsn)
 
     again = cli.run("backfill", "yellow", MONTHS, "--source", str(synthetic))
 
-    assert dump(dsn(cli)) == before
-    assert again.stderr.count("loaded already") == 3
+    assert dump(cli.dsn) == before
+    assert again.stderr.count("done already") == 3
     for row in cli.json("months"):
         assert row["status"] == "done"
         assert row["rows_in"] == row["trips"] + row["quarantined"] + row["adjustments"] == 6_000
-    with psycopg.connect(dsn(cli)) as connection:
+    with psycopg.connect(cli.dsn) as connection:
         counted = connection.execute(
             "select (select count(*) from chillflow.trips) + (select count(*) from chillflow.quarantine) "
             "+ (select count(*) from chillflow.adjustments)"
@@ -82,22 +78,20 @@ def test_a_backfill_adds_up_and_again_changes_nothing(cli, synthetic):
     assert counted == (18_000,)
 
     cli.run("backfill", "yellow", MONTHS, "--source", str(synthetic), "--force")
-    assert dump(dsn(cli)) == before
+    assert dump(cli.dsn) == before
 
 
-def test_the_steps_alone_and_both_services_side_by_side_give_the_same(cli, synthetic):
-    cli.run("backfill", "yellow", "2018-11", "--source", str(synthetic))
-    cli.run("backfill", "green", "2018-11", "--source", str(synthetic))
-    at_once = dump(dsn(cli))
-    with psycopg.connect(dsn(cli), autocommit=True) as connection:
-        connection.execute("drop schema chillflow cascade")
+def test_the_steps_alone_and_both_services_side_by_side_give_the_same(new_cli, synthetic):
+    at_once, by_steps = new_cli(), new_cli()
+    at_once.run("backfill", "yellow", "2018-11", "--source", str(synthetic))
+    at_once.run("backfill", "green", "2018-11", "--source", str(synthetic))
 
     for service in ("green", "yellow"):
-        cli.run("curate", service, "2018-11", "--source", str(synthetic))
-        cli.run("load", service, "2018-11")
-        cli.run("aggregate", service, "2018-11")
+        by_steps.run("curate", service, "2018-11", "--source", str(synthetic))
+        by_steps.run("load", service, "2018-11")
+        by_steps.run("aggregate", service, "2018-11")
 
-    assert dump(dsn(cli)) == at_once
+    assert dump(by_steps.dsn) == dump(at_once.dsn)
 
 
 def test_a_month_whose_file_changed_is_done_again(cli, synthetic, tmp_path):
@@ -126,14 +120,14 @@ def test_the_lake_and_the_warehouse_have_the_same_kpis(cli, synthetic):
         for row in table.select(names).to_pylist():
             key, sums = tuple(row[name] for name in kpis.KEY), [row[name] for name in names[3:]]
             merged[key] = [a + b for a, b in zip(merged[key], sums, strict=True)] if key in merged else sums
-    with psycopg.connect(dsn(cli)) as connection:
+    with psycopg.connect(cli.dsn) as connection:
         stored = connection.execute(f"select {', '.join(names)} from chillflow.kpi_zone_hourly").fetchall()
     assert {tuple(row[:3]): list(row[3:]) for row in stored} == merged
 
 
 def test_trip_says_where_a_trip_is_and_why(cli, synthetic):
     cli.run("backfill", "yellow", "2018-11", "--source", str(synthetic))
-    with psycopg.connect(dsn(cli)) as connection:
+    with psycopg.connect(cli.dsn) as connection:
         found = dict(
             connection.execute(
                 "select reason, min(trip_id::text) from chillflow.quarantine where trip_id is not null group by 1"
@@ -168,7 +162,7 @@ def test_real_months_have_the_counts_of_an_independent_fold(cli):
     assert len(months) == 9
     for row in months.values():
         assert row["rows_in"] == row["trips"] + row["quarantined"] + row["adjustments"]
-    with psycopg.connect(dsn(cli)) as connection:
+    with psycopg.connect(cli.dsn) as connection:
         kept = connection.execute(
             "select sum(total_amount) from chillflow.trips where service = 'green'"
         ).fetchone()

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from chillflow.months import Month
+from chillflow.stores.lake import Lake
 from chillflow.stores.sources import SIDECAR
+from chillflow.synth import write_month
 from tests.download_samples import DATA, NEWER
 from tests.fix_embedded import GIVEN, Cli
 from tests.fix_site import Answer, Site, site
@@ -114,3 +117,22 @@ def test_wrong_usage_is_refused_before_anything_is_asked(
     done = shell.run("fetch", *arguments, code=2)
     assert message in done.stderr
     assert site.requests == []
+
+
+def test_a_job_fetches_from_a_site_and_goes_on_without_what_is_missing(cli: Cli, site: Site, tmp_path: Path) -> None:
+    made = write_month("yellow", Month(2019, 1), 2_000, 5, tmp_path, 1_000)
+    site.files = {NAMES[0]: made.path.read_bytes()}
+    shell = cli.given(CHILLFLOW_SOURCE=site.url, NO_PROXY="127.0.0.1")
+
+    first = shell.run("curate", "yellow", "2019-01,2019-02", code=1)
+    again = shell.run("curate", "yellow", "2019-01")
+
+    assert "yellow 2019-01: fetched" in first.stderr
+    assert "yellow 2019-01: curated 2,000 rows" in first.stderr
+    assert "yellow 2019-02: failed" in first.stderr
+    assert "1 of 2 months failed" in first.stderr
+    assert "unchanged at its source" in again.stderr
+    assert "curated already" in again.stderr
+    manifest = Lake(shell.env["CHILLFLOW_LAKE"]).manifest("yellow", Month(2019, 1))
+    assert manifest is not None
+    assert (manifest.source.url, manifest.source.etag) == (f"{site.url}/{NAMES[0]}", site.etag(NAMES[0]))

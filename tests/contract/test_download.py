@@ -89,6 +89,11 @@ class TestAgain:
         download()
         assert download.is_done()
 
+    def test_a_file_of_another_address_comes_again(self, download: Download, site: Site) -> None:
+        download()
+        assert download(url=f"{site.url}/mirror").seconds is not None
+        assert stat(download.target).url == f"{site.url}/mirror/{NAME}"
+
     def test_a_file_stays_while_its_successor_is_damaged(self, download: Download, site: Site) -> None:
         download()
         site.files[NAME] = b"<html>sorry</html>"

@@ -74,6 +74,29 @@ class TestResuming:
         assert download.ranges[-2:] == [download.ranges[-2], None]
         assert download.is_done(NEWER)
 
+    def test_even_if_it_is_shorter_than_the_part_now(self, download: Download, site: Site) -> None:
+        site.script[NAME] = [DROPPED, BROKEN, BROKEN, BROKEN]
+        download.fails(DownloadFailed, "500")
+        site.files[NAME] = NEWER[:100_000] + b"PAR1"
+        site.always = Answer(checks_if_range=False)
+        download()
+        assert download.is_done(NEWER[:100_000] + b"PAR1")
+
+    def test_a_file_that_came_back_to_what_is_here_leaves_no_part(self, download: Download, site: Site) -> None:
+        download()
+        site.files[NAME] = NEWER
+        site.script[NAME] = [DROPPED, BROKEN, BROKEN, BROKEN]
+        download.fails(DownloadFailed, "500")
+        site.files[NAME] = DATA
+        assert download().seconds is None
+        assert download.is_done()
+
+    def test_tries_count_only_while_nothing_comes(self, download: Download, site: Site) -> None:
+        site.script[NAME] = [Answer(cut=70_000) for _ in range(5)]
+        download()
+        assert len(download.waits) == 5
+        assert download.is_done()
+
     def test_a_server_without_ranges_sends_all_of_it_again(self, download: Download, site: Site) -> None:
         site.script[NAME] = [DROPPED, Answer(ranges=False)]
         download()

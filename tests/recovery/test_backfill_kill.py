@@ -26,27 +26,26 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_after_kills_at_random_moments_the_tables_are_those_of_an_undisturbed_run(cli, files):
+def test_after_kills_at_random_moments_the_tables_are_those_of_an_undisturbed_run(new_cli, files):
+    command = ("backfill", "yellow", MONTHS, "--source", str(files))
+    cli = new_cli()
     began = time.monotonic()
-    cli.run("backfill", "yellow", MONTHS, "--source", str(files))
+    cli.run(*command)
     length = time.monotonic() - began
-    dsn = cli.env["CHILLFLOW_POSTGRES_DSN"]
-    undisturbed = dump(dsn)
+    undisturbed = dump(cli.dsn)
 
     for seed in range(KILLS):
         dice = random.Random(seed)
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            connection.execute("drop schema chillflow cascade")
-        lake = cli.given(CHILLFLOW_LAKE=f"{cli.env['CHILLFLOW_LAKE']}-{seed}")
+        cli = new_cli()
         victim, moment = dice.choice(["driver", "worker"]), dice.uniform(0, length)
-        run = lake.start("backfill", "yellow", MONTHS, "--source", str(files))
+        run = cli.start(*command)
         _kill(victim, run, cli, moment)
         run.communicate()
-        assert_nothing_is_half_visible(dsn)
+        assert_nothing_is_half_visible(cli.dsn)
 
-        lake.run("backfill", "yellow", MONTHS, "--source", str(files))
+        cli.run(*command)
 
-        assert dump(dsn) == undisturbed, f"seed {seed}: {victim} killed after {moment:.2f} s"
+        assert dump(cli.dsn) == undisturbed, f"seed {seed}: {victim} killed after {moment:.2f} s"
 
 
 def _kill(victim: str, run, cli: Cli, moment: float) -> None:

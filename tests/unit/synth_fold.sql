@@ -1,4 +1,4 @@
--- What TLC_DATA.md makes of each row of a month's file, written down a second time: for the view `raw` (canonical columns
+-- What docs/curation.md makes of each row of a month's file, written down a second time: for the view `raw` (canonical columns
 -- and source_row), and the variables `service`, `month_start`, `month_end`, `fall_back` (a date).
 with measured as (
     select *,

@@ -1,5 +1,8 @@
 """Laws 1, 6 and 8 and block independence of curation, over rows in which every rule and pair occurs."""
 
+from datetime import datetime
+from itertools import pairwise
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -41,7 +44,8 @@ def test_money_is_kept_to_the_cent(rows):
     result = curate(raw_frame(rows), MONTH)
 
     parts = (result.trips, result.quarantine, result.adjustments)
-    assert sum(part["total_amount"].cast(pl.Int64).sum() for part in parts) == sum(row["total_amount"] or 0 for row in rows)
+    kept = sum(part["total_amount"].cast(pl.Int64).sum() for part in parts)
+    assert kept == sum(row["total_amount"] or 0 for row in rows)
     for part, schema in zip(parts, (TRIPS, QUARANTINE, ADJUSTMENTS), strict=True):
         assert to_table(part, schema).schema == schema
 
@@ -65,7 +69,7 @@ def test_any_split_into_blocks_gives_the_same_month(rows, cuts):
     whole = curate(frame, MONTH)
 
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
-    blocks = [frame[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    blocks = [frame[start:end] for start, end in pairwise(edges)]
     parts = curate_in_blocks(blocks)
 
     for name in ("trips", "quarantine", "adjustments"):
@@ -147,10 +151,9 @@ def test_flags_begin_with_rule_12():
 
 
 def raw_row(**changes):
-    from datetime import datetime
-
     row = {
-        "service": "yellow", "vendor_id": 2, "pickup_at": datetime(2018, 11, 5, 8), "dropoff_at": datetime(2018, 11, 5, 8, 20),
+        "service": "yellow", "vendor_id": 2, "pickup_at": datetime(2018, 11, 5, 8),
+        "dropoff_at": datetime(2018, 11, 5, 8, 20),
         "pickup_zone_id": 161, "dropoff_zone_id": 237, "passenger_count": 1, "trip_distance": 1.9, "rate_code": 1,
         "store_and_fwd": "N", "payment_type": 1, "trip_type": None, "fare_amount": 1000, "extra": 0, "mta_tax": 50,
         "tip_amount": 200, "tolls_amount": 0, "improvement_surcharge": 30, "total_amount": 1280,

@@ -214,10 +214,10 @@ def _text(column: "pa.Array[Any]", name: str) -> "pa.Array[Any]":
 def _cents(dollars: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     """Dollars as int32 cents, rounded half-even; and which of them are no amount of decimal(9,2), if any."""
     with np.errstate(invalid="ignore", over="ignore"):
-        hundredths = dollars.cast(pl.Float64).fill_null(0.0).to_numpy() * 100.0
-        fits = np.abs(hundredths) < MAX_CENTS + 0.5  # False for NaN
-        cents = np.rint(hundredths if fits.all() else np.where(fits, hundredths, 0.0)).astype(np.int32)
-    return _nulled(pl.Series(dollars.name, cents), dollars, fits)
+        cents = dollars.cast(pl.Float64).fill_null(0.0).to_numpy() * 100.0
+        np.rint(cents, out=cents)
+        fits = _between(cents, -MAX_CENTS, MAX_CENTS)
+    return _nulled(_int32(dollars.name, cents, fits), dollars, fits)
 
 
 def _whole(numbers: pl.Series, path: str, column: str, first: int) -> tuple[pl.Series, pl.Series | None]:
@@ -232,8 +232,8 @@ def _whole(numbers: pl.Series, path: str, column: str, first: int) -> tuple[pl.S
             row = int(broken[0])
             raise NotWhole(path, column, float(values[row]), first + row)
     values = numbers.fill_null(0).to_numpy()
-    fits = (values >= _INT32.min) & (values <= _INT32.max)
-    return _nulled(pl.Series(numbers.name, np.where(fits, values, 0).astype(np.int32)), numbers, fits)
+    fits = _between(values, _INT32.min, _INT32.max)
+    return _nulled(_int32(numbers.name, values, fits), numbers, fits)
 
 
 def _times(times: pl.Series) -> tuple[pl.Series, pl.Series | None]:
@@ -241,19 +241,28 @@ def _times(times: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     scale = _PER_SECOND.get(times.dtype)
     if scale is None:
         return times.cast(_TIME), None
-    counts = times.to_physical().fill_null(0).to_numpy()
-    fits = (counts >= _YEAR_1 * scale) & (counts < _YEAR_10000 * scale)
+    fits = _between(times.to_physical().fill_null(0).to_numpy(), _YEAR_1 * scale, _YEAR_10000 * scale - 1)
     column, bad = _nulled(times, times, fits)
     return column.cast(_TIME), bad
 
 
+def _between(values: Any, lowest: int, highest: int) -> Any:
+    """Which values lie in the range, NaN never; None if all do, as nearly always."""
+    if not len(values) or (values.min() >= lowest and values.max() <= highest):
+        return None
+    return (values >= lowest) & (values <= highest)
+
+
+def _int32(name: str, values: Any, fits: Any) -> pl.Series:
+    return pl.Series(name, (values if fits is None else np.where(fits, values, 0)).astype(np.int32))
+
+
 def _nulled(column: pl.Series, given: pl.Series, fits: Any) -> tuple[pl.Series, pl.Series | None]:
-    whole = bool(fits.all())
-    if whole and not given.null_count():
+    if fits is None and not given.null_count():
         return column, None
-    valid = given.is_not_null() if whole else given.is_not_null() & pl.Series(fits)
+    valid = given.is_not_null() if fits is None else given.is_not_null() & pl.Series(fits)
     column = pl.select(pl.when(pl.lit(valid)).then(pl.lit(column)).alias(column.name)).to_series()
-    return column, None if whole else ~pl.Series(fits)
+    return column, None if fits is None else ~pl.Series(fits)
 
 
 def _named(unfit: Mapping[str, pl.Series]) -> pl.Expr:

@@ -25,6 +25,7 @@ def aggregate(connection: Connection, service: str, month: Month) -> int:
     names |= {"end": month.next.start + REACH, "reach": month.start - REACH}
     for one in (month, month.next):
         connection.execute(query("lock_slice"), {"service": service, "month": one.date})
+    connection.execute(query("hold_month"), names)
     for setting in ("use_memory_to_sort", "take_the_time"):
         connection.execute(query(setting))
     _acquaint_planner(connection, month)

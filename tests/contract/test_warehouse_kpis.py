@@ -1,7 +1,9 @@
 """KPIs of a month: equal to a fold in plain Python, whole or again, and quick to find their rows."""
 
 import datetime as dt
+import time
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 
 from chillflow.kpis import KEY, MEASURES
 from chillflow.months import Month
+from chillflow.stores.ledger import slice_of
+from chillflow.stores.queries import query
 from chillflow.stores.warehouse import Warehouse
 from tests.strategies import raw_rows
 from tests.warehouse_samples import MONTH, ask, curated, empty, load, raw_row, versions
@@ -97,6 +101,20 @@ def test_the_ledger_says_done_until_the_month_is_loaded_again(warehouse: Warehou
     load(warehouse, curated([raw_row(0)]))
     [loaded] = warehouse.months()
     assert (loaded["status"], loaded["aggregated_at"]) == ("loaded", None)
+
+
+def test_no_load_of_the_month_comes_between_its_kpis_and_their_mark(warehouse: Warehouse) -> None:
+    load(warehouse, curated([raw_row(0)]))
+    with psycopg.connect(warehouse.dsn) as loading, ThreadPoolExecutor(1) as thread:
+        psycopg.ClientCursor(loading).execute(query("lock_month"), slice_of("yellow", MONTH))
+        aggregated = thread.submit(warehouse.aggregate, "yellow", MONTH)
+        blocked = "select count(*) as n from pg_locks where locktype = 'advisory' and not granted"
+        deadline = time.monotonic() + 30
+        while ask(warehouse.dsn, blocked) == [{"n": 0}]:
+            assert not aggregated.done()
+            assert time.monotonic() < deadline
+        loading.rollback()
+        assert aggregated.result(30) == 2
 
 
 def test_a_month_without_rows_has_no_kpis(warehouse: Warehouse) -> None:

@@ -5,6 +5,10 @@
 -- Aggregations that share an hour go one after the other.
 select pg_advisory_xact_lock(hashtextextended(format('chillflow kpis %%s %%s', %(service)s, %(month)s), 0))
 
+-- name: hold_month
+-- No load of the month commits between reading its trips and marking it as aggregated.
+select pg_advisory_xact_lock_shared(hashtextextended(format('chillflow month %%s %%s', %(service)s, %(month)s), 0))
+
 -- name: create_fresh_kpis
 -- The hours as they must be. Apart from the table it goes into, so that PostgreSQL may work in parallel.
 create temporary table fresh_kpis on commit drop as

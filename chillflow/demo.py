@@ -4,6 +4,7 @@ Every step is a command that the reader can type; each is shown before it runs.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import polars as pl
 import pyarrow.compute as pc
 
 from chillflow.curation import REJECTS
-from chillflow.errors import DemoFailed
+from chillflow.errors import ChillFlowError, DemoFailed
 from chillflow.jobs import session
 from chillflow.months import parse_months
 from chillflow.settings import Settings
@@ -43,6 +44,9 @@ def main() -> None:
         os.environ.pop(name, None)
     os.environ["CHILLFLOW_HOME"] = str(home)
     files = os.path.relpath(home / "tlc")
+    if home.exists():
+        _show("what an earlier demo left", "down")
+        shutil.rmtree(home)
     began = time.monotonic()
     try:
         _show("the embedded services: PostgreSQL, Valkey, a Kafka-protocol broker and a Ray head", "up")
@@ -65,7 +69,7 @@ def main() -> None:
 
 def _show(why: str, *command: str) -> None:
     click.secho(f"\n# {why}", fg="cyan", err=True)
-    shown = ("'" + " ".join(word.split()) + "'" if " " in word else word for word in command)
+    shown = (f'"{" ".join(word.split())}"' if " " in word else word for word in command)
     click.secho(f"$ chillflow {' '.join(shown)}", bold=True, err=True)
     done = subprocess.run([sys.executable, "-m", "chillflow.cli", *command], check=False)
     if done.returncode:
@@ -97,4 +101,7 @@ def _check(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ChillFlowError as error:
+        sys.exit(f"demo: {error}")

@@ -9,7 +9,7 @@ from chillflow import console
 from chillflow.errors import ChillFlowError
 from chillflow.jobs import options, session
 from chillflow.jobs.aggregate import aggregate_month
-from chillflow.jobs.curate import curate_from, tell
+from chillflow.jobs.curate import curate_from, sweep, tell
 from chillflow.jobs.load import describe, is_loaded, load_month, prepare
 from chillflow.jobs.outcomes import Outcomes, label
 from chillflow.jobs.plan import Failure
@@ -78,6 +78,7 @@ def backfill(service: str, months: tuple[Month, ...], source: str | None, force:
             stores.submit(month, f"load {service} {month}", dsn, lake, outcome.manifest, load)
             _tell(stores, outcomes, service, wait=False)
         _tell(stores, outcomes, service, wait=True)
+        sweep(lake, reporter)
 
 
 def is_done(row: Row | None, manifest: Manifest) -> bool:

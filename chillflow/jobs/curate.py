@@ -13,7 +13,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 import ray
@@ -32,6 +32,9 @@ from chillflow.months import Month
 from chillflow.progress import Reporter
 from chillflow.settings import Settings
 from chillflow.stores.lake import Attempt, Lake
+
+KEPT = timedelta(days=1)
+"""How long leftovers stay: longer than any run or reader takes."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,13 @@ def curate_from(
         yield from curate_months(plans, lake, reporter)
 
 
+def sweep(lake: Lake, reporter: Reporter) -> None:
+    """Deletes what replaced months and killed runs left in the lake, once it is old enough for nobody to need it."""
+    swept = lake.sweep(KEPT, datetime.now(UTC))
+    if swept.removed:
+        reporter.say(f"lake: {len(swept.removed)} leftovers of earlier runs deleted")
+
+
 def tell(outcome: Curated, outcomes: Outcomes) -> None:
     """Says what became of a month that is in the lake."""
     if outcome.fresh:
@@ -201,6 +211,7 @@ def curate(service: str, months: tuple[Month, ...], source: str | None, force: b
                 outcomes.failed(service, outcome.month, outcome.error)
             else:
                 tell(outcome, outcomes)
+        sweep(lake, reporter)
 
 
 def main() -> None:

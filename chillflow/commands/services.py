@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -63,7 +64,7 @@ def status(as_json: bool) -> None:
         sys.exit(1)
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the warehouse; ARGUMENTS go to psql."""
@@ -73,7 +74,12 @@ def psql(arguments: tuple[str, ...]) -> None:
     dsn = postgres_dsn(Settings.read())
     program = str(binaries() / "psql")
     os.environ["PGOPTIONS"] = "-c search_path=chillflow,public"
-    os.execv(program, [program, dsn, *arguments])
+    parts = urlsplit(dsn)
+    if parts.scheme and parts.password:
+        os.environ["PGPASSWORD"] = unquote(parts.password)
+        user, _, host = parts.netloc.rpartition("@")
+        dsn = parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
+    os.execv(program, [program, "-d", dsn, *arguments])
 
 
 def _external(settings: Settings) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from chillflow.local import brokers, postgres, processes, ray_head
 from chillflow.local.ports import free_block
-from chillflow.local.state import Home, Service
+from chillflow.local.state import Home, Process, Service
 
 SERVICES = ("postgres", "redis", "kafka", "ray")
 _ENDS = {"postgres": (signal.SIGINT, 20.0), "redis": (signal.SIGTERM, 10.0), "kafka": (signal.SIGTERM, 2.0),
@@ -109,7 +109,9 @@ def down(home: Path, report: Report) -> None:
         at.state.services.clear()
         shutil.rmtree(at.state.short, ignore_errors=True)
         (at.folder / "ray").unlink(missing_ok=True)
-        at.state.short = ""
+        if at.state.programs:
+            shutil.rmtree(at.state.programs, ignore_errors=True)
+        at.state.short = at.state.programs = ""
         at.save()
         if not running:
             report("nothing runs here")
@@ -127,13 +129,13 @@ def _clear_remains(at: Home) -> None:
 
 
 def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Report) -> None:
-    start: dict[str, Callable[[], processes.Process]] = {
+    start: dict[str, Callable[[], Process]] = {
         "postgres": lambda: postgres.start(at, env),
         "redis": lambda: brokers.start_valkey(at, env),
         "kafka": lambda: brokers.start_broker(at, env),
         "ray": lambda: ray_head.start(at, env, cpus),
     }
-    await_ready: dict[str, Callable[[processes.Process], None]] = {
+    await_ready: dict[str, Callable[[Process], None]] = {
         "postgres": lambda process: postgres.await_server(at, process, env),
         "redis": lambda process: brokers.await_valkey(at, process),
         "kafka": lambda process: brokers.await_broker(at, process),

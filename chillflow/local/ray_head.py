@@ -21,12 +21,17 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Otherwise Ray takes the machine's outward address for 127.0.0.1 and listens on every interface.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Otherwise Ray's process titles overwrite the environment by which its processes are found.
+    "SPT_NOENV": "1",
 }
 """Workers inherit it: one thread of Polars for each CPU that Ray gives out. Without token: loopback only."""
 
 
 def address(home: Home) -> str:
-    return f"{HOST}:{home.state.ports + Port.GCS}"
+    # With a capital L: for exactly "localhost" and "127.0.0.1", ray.init asks the machine's outward address.
+    return f"Localhost:{home.state.ports + Port.GCS}"
 
 
 def dashboard(home: Home) -> str:
@@ -53,10 +58,14 @@ def start(home: Home, env: Mapping[str, str], cpus: int) -> Process:
         sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", "--include-dashboard=true",
         f"--num-cpus={cpus}", f"--resources={json.dumps(RESOURCES)}", f"--object-store-memory={OBJECT_STORE}",
-        f"--temp-dir={home.state.short}", "--disable-usage-stats", "--log-color=false",
+        f"--temp-dir={_sessions(home)}", "--disable-usage-stats", "--log-color=false",
         *(f"--{name}={base + port}" for name, port in ports.items()), f"--max-worker-port={base + BLOCK - 1}",
     ]  # fmt: skip
-    return spawn(command, home.log("ray"), {**env, **ENVIRONMENT}, home.folder)
+    metrics = {
+        "AUTOSCALER_METRIC_PORT": str(base + Port.AUTOSCALER_METRICS),
+        "DASHBOARD_METRIC_PORT": str(base + Port.DASHBOARD_METRICS),
+    }
+    return spawn(command, home.log("ray"), {**env, **ENVIRONMENT, **metrics}, home.folder)
 
 
 def await_head(home: Home, process: Process) -> None:
@@ -77,6 +86,11 @@ def _dashboard_answers(home: Home) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _sessions(home: Home) -> Path:
+    """Ray opens its folder to everybody: so it is one inside the private one."""
+    return Path(home.state.short) / "r"
 
 
 def _make_short(home: Home) -> None:

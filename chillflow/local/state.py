@@ -28,11 +28,15 @@ class Service(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """All that must outlast a command. `ports` is the first of a block, `short` a private folder with a short path."""
+    """All that must outlast a command. `ports` is the first of a block, `short` a private folder with a short path.
+
+    `programs` holds PostgreSQL's where those installed cannot be reached.
+    """
 
     ports: int = 0
     password: str = ""
     short: str = ""
+    programs: str = ""
     services: dict[str, Service] = {}
 
 

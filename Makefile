@@ -13,12 +13,13 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.stamp ## make .venv with chillflow and all that it needs, as requirements.lock pins it
+	@:
 
 demo: setup ## curate, load and query two synthetic months, with services that need no installation
 	@$(BIN)/python -m chillflow.demo
 
 test: setup ## run all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: setup ## ruff and mypy
 	@$(BIN)/python -m ruff check

@@ -103,7 +103,7 @@ def down(home: Path, report: Report) -> None:
         running = list(at.state.services)
         with ThreadPoolExecutor(len(SERVICES)) as pool:
             list(pool.map(lambda name: processes.end(at.state.services[name], *_ENDS[name]), running))
-        processes.kill(processes.marked(_MARK, str(at.folder)))
+        processes.kill_marked(_MARK, str(at.folder))
         for name in running:
             report(f"{name}: stopped")
         at.state.services.clear()

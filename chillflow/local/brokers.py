@@ -32,6 +32,7 @@ def start_valkey(home: Home, env: Mapping[str, str]) -> Process:
     settings.write_text(
         f"bind {HOST}\nport {home.state.ports + Port.REDIS}\nrequirepass {home.state.password}\n"
         "maxmemory 512mb\nmaxmemory-policy allkeys-lru\nappendonly no\nsave 300 1\n"
+        "set-proc-title no\n"  # a title would overwrite the environment by which the process is found
     )
     return spawn([server, str(settings)], home.log("valkey"), env, data)
 

@@ -13,6 +13,7 @@ from chillflow.errors import ServiceFailed
 from chillflow.local.state import Process, Service
 
 _POLL = 0.05
+_SETTLED = 0.2
 
 
 def spawn(command: Sequence[str], log: Path, env: Mapping[str, str], cwd: Path, user: int | None = None) -> Process:
@@ -109,6 +110,16 @@ def marked(name: str, value: str) -> list[Process]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def kill_marked(name: str, value: str) -> None:
+    """Ends marked processes until two looks find none: a child of a killed parent has no environment of its own yet."""
+    looks = 0
+    while looks < 2:
+        found = marked(name, value)
+        kill(found)
+        looks = 0 if found else looks + 1
+        time.sleep(_SETTLED)
 
 
 def kill(processes: Iterable[Process]) -> None:

@@ -5,6 +5,7 @@
 The file's rows are tiled, each tile a second later than the one before, so that keys stay distinct.
 """
 
+import json
 import os
 import resource
 import shutil
@@ -13,13 +14,25 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from chillflow import local
+from chillflow.jobs.curate import Curated, curate_from
+from chillflow.jobs.session import Cluster
+from chillflow.months import Month
+from chillflow.progress import Reporter
+from chillflow.settings import Settings
+from chillflow.stores.lake import Lake
+from chillflow.synth import write_month
 
 MONTH = "2019-03"
 NAME = f"yellow_tripdata_{MONTH}.parquet"
@@ -62,6 +75,7 @@ def duckdb_run(source: Path, output: Path, cpus: int) -> Run:
         "import duckdb, json, sys, time, resource;"
         "sql, cpus = sys.stdin.read(), sys.argv[1];"
         "c = duckdb.connect(config={'threads': cpus, 'preserve_insertion_order': False});"
+        "c.execute('set enable_progress_bar = false');"
         "began = time.monotonic(); rows = c.execute(sql).fetchall();"
         "print(json.dumps([time.monotonic() - began, dict(rows), "
         "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))"
@@ -71,29 +85,18 @@ def duckdb_run(source: Path, output: Path, cpus: int) -> Run:
         "input": source, "output": output, "start": f"{MONTH}-01", "end": "2019-04-01"
     }.items():  # fmt: skip
         text = text.replace("{" + name + "}", str(value))
-    done = subprocess.run([sys.executable, "-c", code, str(cpus)], input=text, capture_output=True, text=True, check=True)
-    import json
-
+    command = [sys.executable, "-c", code, str(cpus)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     return Run(*json.loads(done.stdout))
 
 
-def chillflow_run(source: Path, lake_folder: Path) -> Run:
-    """The curate job on the connected cluster."""
-    from chillflow.jobs.curate import Curated, curate_from
-    from chillflow.months import Month
-    from chillflow.progress import Reporter
-    from chillflow.stores.lake import Lake
-
-    class Connected:
-        def connect(self) -> None:
-            pass
-
+def chillflow_run(source: Path, lake_folder: Path, cluster: Cluster) -> Run:
+    """The curate job on a warm cluster."""
     shutil.rmtree(lake_folder, ignore_errors=True)
     began = time.monotonic()
     with Reporter() as reporter:
-        (outcome,) = curate_from(
-            str(source.parent), "yellow", [Month.parse(MONTH)], Lake(str(lake_folder)), reporter, Connected(), force=True
-        )
+        months, lake = [Month.parse(MONTH)], Lake(str(lake_folder))
+        (outcome,) = curate_from(str(source.parent), "yellow", months, lake, reporter, cluster, force=True)
     seconds = time.monotonic() - began
     if not isinstance(outcome, Curated):
         raise outcome.error
@@ -102,8 +105,6 @@ def chillflow_run(source: Path, lake_folder: Path) -> Run:
 
 def peak_of_workers() -> float:
     """The greatest peak of resident memory, in MB, of this process and of Ray's workers on this machine."""
-    import psutil
-
     peaks = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]
     for process in psutil.process_iter(["name"]):
         if (process.info["name"] or "").startswith("ray::"):
@@ -115,43 +116,51 @@ def peak_of_workers() -> float:
     return max(peaks)
 
 
+@contextmanager
+def warm_cluster(folder: Path, cpus: int) -> Iterator[Cluster]:
+    """A local Ray head of its own, which has curated a little already."""
+    home = folder / "home"
+    found = local.up(home, cpus, frozenset({"ray"}), os.environ, lambda line: None)
+    try:
+        with Cluster(Settings.read({"CHILLFLOW_HOME": str(home), "CHILLFLOW_RAY_ADDRESS": found.ray or ""})) as cluster:
+            yield cluster
+    finally:
+        local.down(home, lambda line: None)
+
+
 @click.command()
 @click.option("--rows", default=12_000_000, show_default=True)
-@click.option("--file", "file", type=click.Path(exists=True, path_type=Path), required=True, help=f"a real {NAME}")
+@click.option(
+    "--file", "file", type=click.Path(exists=True, path_type=Path), help=f"a real {NAME} [default: synthetic]"
+)
 @click.option("--runs", default=3, show_default=True)
 @click.option("--cpus", default=2, show_default=True)
-def main(rows: int, file: Path, runs: int, cpus: int) -> None:
+def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
     """Times both, turn by turn, and prints the ratio of the medians."""
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
-    import logging
-
-    import ray
-    import ray.data
-
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / NAME
-        tile(file, source, rows)
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
-        ray.init(num_cpus=cpus, logging_level=logging.WARNING, log_to_driver=False)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        small = Path(folder) / "small"
-        small.mkdir()
-        tile(file, small / NAME, 20_000)
-        chillflow_run(small / NAME, Path(folder) / "warm")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if file is None:
+            write_month("yellow", Month.parse(MONTH), 10_000, 1, folder, 10_000)
+            file = (folder / NAME).rename(folder / "sample.parquet")
+        source, small = folder / "large" / NAME, folder / "small" / NAME
+        for place, size in ((source, rows), (small, 20_000)):
+            place.parent.mkdir()
+            tile(file, place, size)
         ours, peers = [], []
-        for _ in range(runs):
-            ours.append(chillflow_run(source, Path(folder) / "lake"))
-            peers.append(duckdb_run(source, Path(folder) / "duckdb", cpus))
-            click.echo(f"chillflow {ours[-1].seconds:.2f} s, duckdb {peers[-1].seconds:.2f} s", err=True)
-            if ours[-1].counts != peers[-1].counts:
-                raise SystemExit(f"the counts differ: {ours[-1].counts} {peers[-1].counts}")
-        ray.shutdown()
+        with warm_cluster(folder, cpus) as cluster:
+            little = [chillflow_run(small, folder / "lake", cluster) for _ in range(2)]
+            for _ in range(runs):
+                ours.append(chillflow_run(source, folder / "lake", cluster))
+                peers.append(duckdb_run(source, folder / "duckdb", cpus))
+                click.echo(f"chillflow {ours[-1].seconds:.2f} s, duckdb {peers[-1].seconds:.2f} s", err=True)
+                if ours[-1].counts != peers[-1].counts:
+                    raise SystemExit(f"the counts differ: {ours[-1].counts} {peers[-1].counts}")
     mine = statistics.median(run.seconds for run in ours)
     theirs = statistics.median(run.seconds for run in peers)
     click.echo(
-        f"curate {rows:,} rows, {cpus} cores: chillflow {mine:.2f} s ({rows / mine / 1e6:.2f} M rows/s, "
-        f"peak {max(run.peak_mb for run in ours):.0f} MB a process), "
-        f"duckdb {theirs:.2f} s (peak {max(run.peak_mb for run in peers):.0f} MB): ratio {mine / theirs:.2f}"
+        f"curate {rows:,} rows on {cpus} cores: chillflow {mine:.2f} s, duckdb {theirs:.2f} s: ratio "
+        f"{mine / theirs:.2f}; greatest process: chillflow {max(run.peak_mb for run in ours):.0f} MB "
+        f"({little[-1].peak_mb:.0f} for 20,000 rows), duckdb {max(run.peak_mb for run in peers):.0f} MB"
     )
 
 

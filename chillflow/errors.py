@@ -305,8 +305,8 @@ class MissingColumn(SourceError):
 
     def __str__(self) -> str:
         return (
-            f"{self.path} has no column {self.column}; check that it is a file of this service as the TLC publishes it, "
-            "or fetch it again with `chillflow fetch`"
+            f"{self.path} has no column {self.column}; check that it is a file of this service "
+            "as the TLC publishes it, or fetch it again with `chillflow fetch`"
         )
 
 

@@ -20,6 +20,7 @@ _TIMES = [
     dt.datetime(1901, 5, 5, 0, 0, 0, 123456),
 ]
 
+
 def _polars(name: str, kind: Any) -> Any:
     if name == "service":
         return SERVICE

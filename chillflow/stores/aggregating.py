@@ -40,9 +40,7 @@ def aggregate(connection: Connection, service: str, month: Month) -> int:
 
 
 def _create_fresh() -> sql.Composed:
-    totals = [
-        sql.SQL("coalesce({0}, 0) as {0}").format(sql.Identifier(measure.name)) for measure in MEASURES
-    ]
+    totals = [sql.SQL("coalesce({0}, 0) as {0}").format(sql.Identifier(measure.name)) for measure in MEASURES]
     return query(
         "create_fresh_kpis",
         measures=sql.SQL(", ").join(totals),

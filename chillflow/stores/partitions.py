@@ -1,6 +1,5 @@
 """Partitions of `trips`, one a month: made as tables of their own, then attached, which does not lock the parent."""
 
-
 from psycopg import sql
 
 from chillflow.months import Month

@@ -163,7 +163,5 @@ def test_real_months_have_the_counts_of_an_independent_fold(cli):
     for row in months.values():
         assert row["rows_in"] == row["trips"] + row["quarantined"] + row["adjustments"]
     with psycopg.connect(cli.dsn) as connection:
-        kept = connection.execute(
-            "select sum(total_amount) from chillflow.trips where service = 'green'"
-        ).fetchone()
+        kept = connection.execute("select sum(total_amount) from chillflow.trips where service = 'green'").fetchone()
     assert str(kept[0]) == "1237711.35"

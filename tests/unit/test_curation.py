@@ -54,9 +54,7 @@ def test_money_is_kept_to_the_cent(rows):
 def test_each_trip_id_is_once_among_what_rules_1_and_2_leave(rows):
     result = curate(raw_frame(rows), MONTH)
 
-    whole = result.quarantine.filter(
-        ~pl.col("reason").is_in(["ts_missing", "pickup_outside_file_month", "duplicate"])
-    )
+    whole = result.quarantine.filter(~pl.col("reason").is_in(["ts_missing", "pickup_outside_file_month", "duplicate"]))
     ids = pl.concat([part.select("trip_id") for part in (result.trips, whole, result.adjustments)])
     assert ids["trip_id"].null_count() == 0
     assert ids["trip_id"].n_unique() == len(ids)

@@ -176,7 +176,7 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     verdicts = frame.with_columns(reversed=pl.lit(False)).select(verdict=verdict(REJECTS))["verdict"]
     reversals = frame["trip_id"].filter(verdicts == _REVERSAL)
     originals = pl.select(original_of(pl.lit(reversals))).to_series()
-    frame = frame.with_columns(reversed=col("trip_id").is_in(originals.append(pairs.originals).implode()))
+    frame = frame.with_columns(reversed=col("trip_id").is_in(pl.concat([originals, pairs.originals]).implode()))
     frame = frame.with_columns(verdict=verdict(REJECTS))
     kept = keep(frame[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))

@@ -35,9 +35,9 @@ class Reporter:
         self.end(label)
         self._tasks[label] = self._bars.add_task(f"{label} {step}", total=total)
 
-    def advance(self, label: str) -> None:
+    def advance(self, label: str, parts: int = 1) -> None:
         if label in self._tasks:
-            self._bars.advance(self._tasks[label])
+            self._bars.advance(self._tasks[label], parts)
 
     def end(self, label: str) -> None:
         if label in self._tasks:

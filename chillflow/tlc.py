@@ -4,7 +4,7 @@ Which columns there are and what they are called is in columns.py; docs/data.md 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -102,20 +102,33 @@ def read(file: Any, block: Block) -> pl.DataFrame:
     What a canonical column cannot hold (an amount that is NaN or outside decimal(9,2), a number outside int32) becomes
     null and is named in `unrepresentable`. Raises SourceUnreadable, NotWhole.
     """
-    parts: list[pl.DataFrame] = []
-    with _translated(block.path):
+    (frame,) = read_blocks(file, [block])
+    return frame
+
+
+def read_blocks(file: Any, blocks: Sequence[Block]) -> Iterator[pl.DataFrame]:
+    """Blocks of one row group in order, each as `read` gives it; the row group is decoded once."""
+    path, group = blocks[0].path, blocks[0].row_group
+    with _translated(path):
         parquet = pq.ParquetFile(file)
-        names = kept(parquet.schema_arrow, block.path, block.service)
-        if block.row_group >= parquet.num_row_groups:
-            raise SourceUnreadable(block.path, "it changed while it was read", "run again once nothing replaces it")
-        first = block.first_row
-        for batch in _batches(parquet, block, list(names)):
-            parts.append(_canonical(batch, {name: column for column, name in names.items()}, block, first))
-            first += len(batch)
-    if first != block.first_row + block.rows:
-        why = f"its footer tells of {block.rows} rows where {first - block.first_row} are found"
-        raise SourceUnreadable(block.path, why)
-    return pl.concat(parts, rechunk=True)
+        names = kept(parquet.schema_arrow, path, blocks[0].service)
+        if group >= parquet.num_row_groups:
+            raise SourceUnreadable(path, "it changed while it was read", "run again once nothing replaces it")
+        batches = parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(names), use_threads=False)
+    pieces = _Pieces(batches)
+    named = {name: column for column, name in names.items()}
+    for block in blocks:
+        with _translated(path):
+            first = block.first_row
+            parts: list[pl.DataFrame] = []
+            for piece in pieces.of(block):
+                parts.append(_canonical(piece, named, block, first))
+                first += len(piece)
+            if first != block.first_row + block.rows:
+                why = f"its footer tells of {block.rows} rows where {first - block.first_row} are found"
+                raise SourceUnreadable(path, why)
+            frame = pl.concat(parts, rechunk=True)
+        yield frame
 
 
 def _blocks(metadata: pq.FileMetaData, path: str, service: str) -> Iterator[Block]:
@@ -139,17 +152,27 @@ def _warnings(parquet: pq.ParquetFile, names: Mapping[str, str], path: str) -> I
             yield f"column {name} is usually empty and not kept, here it holds {values:,} values"
 
 
-def _batches(parquet: pq.ParquetFile, block: Block, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """The block's rows in batches; only slices of a row group skip rows."""
-    skip, left = block.offset, block.rows
-    for batch in parquet.iter_batches(_BATCH_ROWS, row_groups=[block.row_group], columns=columns, use_threads=False):
-        piece = batch.slice(skip, left)
-        skip -= min(skip, len(batch))
-        if len(piece):
-            left -= len(piece)
-            yield piece
-        if not left:
-            return
+class _Pieces:
+    """A row group's batches, cut at the borders of blocks."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._batch: pa.RecordBatch | None = None
+        self._at = 0
+
+    def of(self, block: Block) -> Iterator[pa.RecordBatch]:
+        """The block's rows; rows before it are passed over."""
+        end = block.offset + block.rows
+        while self._at < end:
+            batch = self._batch if self._batch is not None else next(self._batches, None)
+            if batch is None:
+                return
+            taken = min(len(batch), end - self._at)
+            passed = min(max(block.offset - self._at, 0), taken)
+            self._batch = batch.slice(taken) if taken < len(batch) else None
+            self._at += taken
+            if passed < taken:
+                yield batch.slice(passed, taken - passed)
 
 
 def _canonical(batch: pa.RecordBatch, named: Mapping[str, str], block: Block, first: int) -> pl.DataFrame:

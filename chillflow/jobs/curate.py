@@ -11,9 +11,10 @@ A crash before step 3 leaves the lake as it was; the next run begins the month a
 import pickle
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 import click
 import ray
@@ -23,7 +24,7 @@ from chillflow.curation import FLAGS, Pairs
 from chillflow.errors import ChillFlowError
 from chillflow.jobs import options
 from chillflow.jobs.outcomes import Outcomes
-from chillflow.jobs.parts import Part, Work, curate_part, curate_row, ids_behind
+from chillflow.jobs.parts import Part, Work, curate_parts, curate_row, ids_behind
 from chillflow.jobs.plan import Failure, MonthPlan, plan_month, source_of, unchanged
 from chillflow.jobs.session import Cluster, source_folder
 from chillflow.jobs.tasks import each
@@ -32,6 +33,9 @@ from chillflow.months import Month
 from chillflow.progress import Reporter
 from chillflow.settings import Settings
 from chillflow.stores.lake import Attempt, Lake
+
+CPUS = 0.66
+"""Of a task: three tasks share two CPUs, since each waits for the disk and for Ray between blocks."""
 
 KEPT = timedelta(days=1)
 """How long leftovers stay: longer than any run or reader takes."""
@@ -60,14 +64,14 @@ def curate_months(plans: Sequence[MonthPlan], lake: Lake, reporter: Reporter) ->
     runs = [_begin(plan, lake) for plan in plans]
     for run in runs:
         reporter.begin(run.plan.label, "curate", len(run.plan.blocks))
-    for number, part, outcome in _execute(runs):
+    for number, parts, outcome in _execute(runs):
         run = runs[number]
-        run.done += 1
-        reporter.advance(run.plan.label)
+        run.done += parts
+        reporter.advance(run.plan.label, parts)
         if isinstance(outcome, ChillFlowError):
             run.error = run.error or outcome
         else:
-            run.parts[part] = outcome
+            run.parts |= outcome
         if run.done == len(run.plan.blocks):
             reporter.end(run.plan.label)
             yield _finish(run, lake)
@@ -79,17 +83,24 @@ def _begin(plan: MonthPlan, lake: Lake) -> _Run:
     return _Run(plan, lake.stage(plan.service, plan.month, name), name)
 
 
-def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, Part | ChillFlowError]]:
+def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, dict[int, Part] | ChillFlowError]]:
+    """Runs the works of all months; yields the number of the run, how many parts were tried, what became of them."""
     items = [
-        {"run": number, "part": part, "work": pickle.dumps(Work(run.plan, part, run.attempt))}
+        {"run": number, "parts": len(work.parts), "work": pickle.dumps(work)}
         for number, run in enumerate(runs)
-        for part in range(len(run.plan.blocks))
+        for work in _works(run, range(len(run.plan.blocks)))
     ]
     if not items:
         return
     blocks = ray.data.from_items(items, override_num_blocks=len(items))
-    for row in blocks.map(curate_row, num_cpus=1).iter_rows():
-        yield row["run"], row["part"], pickle.loads(row["outcome"])
+    for row in blocks.map(curate_row, num_cpus=CPUS).iter_rows():
+        yield row["run"], row["parts"], pickle.loads(row["outcome"])
+
+
+def _works(run: _Run, parts: Iterable[int], told: Mapping[int, Pairs] | None = None) -> list[Work]:
+    """The parts as works: those of a row group together."""
+    groups = groupby(sorted(parts), key=lambda part: run.plan.blocks[part].row_group)
+    return [Work(run.plan, tuple(group), run.attempt, told or {}) for _, group in groups]
 
 
 def _finish(run: _Run, lake: Lake) -> Curated | Failure:
@@ -110,19 +121,20 @@ def _settle(run: _Run) -> None:
     told: dict[int, Pairs] = {}
     if len(shared):
         holders = [part for part, block in enumerate(keys) if len(pairs.held_keys(block, shared))]
-        calls = {part: (Work(run.plan, part, run.attempt), shared) for part in holders}
-        ids = each(ids_behind, f"settle {run.plan.label}", calls)
-        told = {part: Pairs(seen=seen) for part, seen in pairs.seen_before(ids).items()}
+        ids = each(ids_behind, f"settle {run.plan.label}", [(work, shared) for work in _works(run, holders)])
+        seen = pairs.seen_before({part: mine for found in ids for part, mine in found.items()})
+        told = {part: Pairs(seen=again) for part, again in seen.items()}
         _curate_again(run, told)
     keys = [run.parts[part].keys for part in range(len(run.parts))]
-    for part, originals in pairs.reversed_elsewhere(keys).items():
+    reversed_parts = pairs.reversed_elsewhere(keys)
+    for part, originals in reversed_parts.items():
         told[part] = replace(told.get(part, curation.NO_PAIRS), originals=originals)
-    _curate_again(run, {part: what for part, what in told.items() if len(what.originals)})
+    _curate_again(run, {part: told[part] for part in reversed_parts})
 
 
 def _curate_again(run: _Run, told: Mapping[int, Pairs]) -> None:
-    works = {part: (Work(run.plan, part, run.attempt, what),) for part, what in told.items()}
-    run.parts.update(each(curate_part, f"settle {run.plan.label}", works))
+    for parts in each(curate_parts, f"settle {run.plan.label}", [(work,) for work in _works(run, told, told)]):
+        run.parts |= parts
 
 
 def _manifest(run: _Run) -> Manifest:

@@ -2,7 +2,7 @@
 
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +20,18 @@ from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS, id_key, to_table, tr
 
 @dataclass(frozen=True)
 class Work:
-    """A block to curate, and what pairs in other blocks say of it."""
+    """Blocks of one row group to curate, by their positions in the plan, and what pairs in other blocks say of them."""
 
     plan: MonthPlan
-    part: int
+    parts: tuple[int, ...]
     attempt: Attempt
-    pairs: Pairs = curation.NO_PAIRS
+    pairs: Mapping[int, Pairs] = field(default_factory=dict)
+
+    def read(self) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Each part with its raw rows; raises SourceError."""
+        blocks = [self.plan.blocks[part] for part in self.parts]
+        with open_input(blocks[0].path) as file:
+            yield from zip(self.parts, tlc.read_blocks(file, blocks), strict=True)
 
 
 @dataclass(frozen=True)
@@ -40,45 +46,43 @@ class Part:
 
 
 def curate_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A block to curate as a row of a Ray dataset: its `work` pickled, what became of it as `outcome`, pickled too."""
+    """A work as a row of a Ray dataset, `work` pickled, with what became of it as `outcome`, pickled too."""
     try:
-        outcome: Part | ChillFlowError = curate_part(pickle.loads(row["work"]))
+        outcome: dict[int, Part] | ChillFlowError = curate_parts(pickle.loads(row["work"]))
     except ChillFlowError as error:
         outcome = error
-    return {"run": row["run"], "part": row["part"], "outcome": pickle.dumps(outcome)}
+    return {"run": row["run"], "parts": row["parts"], "outcome": pickle.dumps(outcome)}
 
 
-def curate_part(work: Work) -> Part:
-    """Reads a block, curates it and writes its files to the attempt; again and again with the same result."""
+def curate_parts(work: Work) -> dict[int, Part]:
+    """Reads blocks, curates each and writes its files to the attempt; again and again with the same result."""
     began = datetime.now(UTC)
-    curated = curation.curate(_read(work), work.plan.month, work.pairs)
-    return Part(
-        began=began,
-        files=tuple(_write(work, curated)),
-        counts=curated.counts,
-        keys=pairs.BlockKeys(curated.keys.to_numpy(), curated.originals),
-        measures=kpis.partial(curated.trips),
-    )
+    found: dict[int, Part] = {}
+    for part, raw in work.read():
+        curated = curation.curate(raw, work.plan.month, work.pairs.get(part, curation.NO_PAIRS))
+        found[part] = Part(
+            began=began,
+            files=tuple(_write(work.attempt, part, curated)),
+            counts=curated.counts,
+            keys=pairs.BlockKeys(curated.keys.to_numpy(), curated.originals),
+            measures=kpis.partial(curated.trips),
+        )
+    return found
 
 
-def _read(work: Work) -> pl.DataFrame:
-    block = work.plan.blocks[work.part]
-    with open_input(block.path) as file:
-        return tlc.read(file, block)
-
-
-def _write(work: Work, curated: Curated) -> Iterator[FileEntry]:
+def _write(attempt: Attempt, part: int, curated: Curated) -> Iterator[FileEntry]:
     if len(curated.trips):
-        yield work.attempt.write("trips", work.part, to_table(curated.trips, TRIPS))
+        yield attempt.write("trips", part, to_table(curated.trips, TRIPS))
     if len(curated.quarantine):
-        yield work.attempt.write("quarantine", work.part, to_table(curated.quarantine, QUARANTINE))
+        yield attempt.write("quarantine", part, to_table(curated.quarantine, QUARANTINE))
     if len(curated.adjustments):
-        yield work.attempt.write("adjustments", work.part, to_table(curated.adjustments, ADJUSTMENTS))
+        yield attempt.write("adjustments", part, to_table(curated.adjustments, ADJUSTMENTS))
 
 
-def ids_behind(work: Work, keys: pairs.Keys) -> pl.Series:
-    """The full ids of a block's rows whose keys are among `keys`."""
-    raw = _read(work)
-    frame = raw.select(trip_id(raw))
+def ids_behind(work: Work, keys: pairs.Keys) -> dict[int, pl.Series]:
+    """The full ids of each part's rows whose keys are among `keys`."""
     wanted = pl.Series(keys, dtype=pl.UInt64).implode()
-    return frame.filter(id_key(pl.col("trip_id")).is_in(wanted))["trip_id"]
+    return {
+        part: raw.select(trip_id(raw)).filter(id_key(pl.col("trip_id")).is_in(wanted))["trip_id"]
+        for part, raw in work.read()
+    }

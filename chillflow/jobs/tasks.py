@@ -1,6 +1,6 @@
 """Plain Ray tasks, several at once, whose ChillFlowErrors come back as values: Ray would wrap one that is raised."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import ray
@@ -35,17 +35,17 @@ class Tasks(Generic[Key, Value]):
                 yield self._keys.pop(reference), ray.get(reference)
 
 
-def each(function: Callable[..., Value], name: str, calls: Mapping[Key, tuple[Any, ...]]) -> dict[Key, Value]:
-    """Calls the function with each key's arguments, side by side; raises the first ChillFlowError."""
-    tasks: Tasks[Key, Value] = Tasks(function)
-    for key, arguments in calls.items():
-        tasks.submit(key, name, *arguments)
-    found: dict[Key, Value] = {}
-    for key, outcome in tasks.finished(wait=True):
+def each(function: Callable[..., Value], name: str, calls: Sequence[tuple[Any, ...]]) -> list[Value]:
+    """Calls the function with each of the arguments, side by side; raises the first ChillFlowError."""
+    tasks: Tasks[int, Value] = Tasks(function)
+    for number, arguments in enumerate(calls):
+        tasks.submit(number, name, *arguments)
+    found: dict[int, Value] = {}
+    for number, outcome in tasks.finished(wait=True):
         if isinstance(outcome, ChillFlowError):
             raise outcome
-        found[key] = outcome
-    return found
+        found[number] = outcome
+    return [found[number] for number in range(len(calls))]
 
 
 def _guarded(function: Callable[..., Value], *arguments: Any) -> Value | ChillFlowError:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -61,7 +62,7 @@ def start(home: Home, env: Mapping[str, str], cpus: int) -> Process:
         "min-worker-port": Port.WORKERS,
     }
     command = [
-        sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block",
+        _python(home), "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", "--include-dashboard=true",
         f"--num-cpus={cpus}", f"--resources={json.dumps(RESOURCES)}", f"--object-store-memory={OBJECT_STORE}",
         f"--temp-dir={_sessions(home)}", "--disable-usage-stats", "--log-color=false",
@@ -92,6 +93,15 @@ def _dashboard_answers(home: Home) -> bool:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def _python(home: Home) -> str:
+    """This Python, by a path that a shell takes as one word: Ray starts its workers through bash and quotes nothing."""
+    if shlex.quote(sys.executable) == sys.executable:
+        return sys.executable
+    link = Path(home.state.short) / "python"
+    link.symlink_to(sys.prefix)
+    return str(link / "bin" / Path(sys.executable).name)
 
 
 def _sessions(home: Home) -> Path:

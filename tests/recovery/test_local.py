@@ -275,3 +275,21 @@ def test_services_run_for_a_user_who_is_not_root() -> None:
             ended = run("-m", "chillflow.cli", "down")
         assert ended.returncode == 0, ended.stderr
         assert remains(at(Path(folder) / "home")) == []
+
+
+def test_ray_runs_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> None:
+    spaced = tmp_path / "a virtual environment"
+    spaced.symlink_to(sys.prefix)
+    external = ("CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP")
+    cli = at(tmp_path / "home", **dict.fromkeys(external, "elsewhere"))
+    command = [str(spaced / "bin" / "python"), "-m", "chillflow.cli", "up"]
+    try:
+        subprocess.run(command, env=cli.env, cwd=REPO, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+        address = cli.json("status")["ray"]
+        task = "import ray, sys; ray.init(address=sys.argv[1]); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
+        done = subprocess.run(
+            [sys.executable, "-c", task, address], env=cli.env, check=True, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout.strip() == "42"
+    finally:
+        cli.run("down")

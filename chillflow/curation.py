@@ -134,8 +134,11 @@ RULES: tuple[Rule, ...] = (
 
 REJECTS = tuple(rule for rule in RULES if rule.action != "flag")
 FLAGS = {rule.name: 1 << bit for bit, rule in enumerate(rule for rule in RULES if rule.action == "flag")}
-_REVERSAL = next(position for position, rule in enumerate(REJECTS, 1) if rule.name == "reversal")
+_REVERSAL, _REVERSED = (
+    position for position, rule in enumerate(REJECTS, 1) if rule.name in ("reversal", "reversed_original")
+)
 _FIXES = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
+_TO_KEEP = ["trip_id", *RAW_COLUMNS, "miles", "passengers", "ends_at", "seconds"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
 
@@ -173,12 +176,12 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     """Settles every row of a block of the month's file (columns of RAW) by RULES. Deterministic and pure."""
     frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
     frame, keys = _mark_seen(frame, pairs.seen)
-    verdicts = frame.with_columns(reversed=pl.lit(False)).select(verdict=verdict(REJECTS))["verdict"]
-    reversals = frame["trip_id"].filter(verdicts == _REVERSAL)
-    originals = pl.select(original_of(pl.lit(reversals))).to_series()
-    frame = frame.with_columns(reversed=col("trip_id").is_in(pl.concat([originals, pairs.originals]).implode()))
+    frame = frame.with_columns(reversed=pl.lit(False))
     frame = frame.with_columns(verdict=verdict(REJECTS))
-    kept = keep(frame[_by_pickup(frame)])
+    reversals = frame.filter(col("verdict") == _REVERSAL)["trip_id"]
+    originals = pl.select(original_of(pl.lit(reversals))).to_series()
+    frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, pairs.originals])))
+    kept = keep(frame.select(_TO_KEEP)[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
     adjusted = frame.filter(col("verdict") == _REVERSAL)
     reasons = pl.Series([rule.name for rule in REJECTS])
@@ -250,6 +253,16 @@ def _mark_seen(frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.S
     later = ids.select(when=~col("trip_id").is_first_distinct() | col("trip_id").is_in(seen.implode()))["when"]
     rows = pl.Series(eligible.arg_true()).filter(later)
     return frame.with_columns(seen_before=pl.int_range(pl.len()).cast(rows.dtype).is_in(rows.implode())), keys
+
+
+def _with_reversed(originals: pl.Series) -> pl.Expr:
+    """Verdicts that were found without rule 5, and now with it: a later rule gives way, an earlier one stands."""
+    later = (col("verdict") == 0) | (col("verdict") > _REVERSED)
+    return (
+        pl.when(later & col("trip_id").is_in(originals.implode()))
+        .then(pl.lit(_REVERSED, pl.UInt8))
+        .otherwise("verdict")
+    )
 
 
 def _by_pickup(frame: pl.DataFrame) -> pl.Series:

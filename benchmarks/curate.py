@@ -36,6 +36,8 @@ from chillflow.synth import write_month
 
 MONTH = "2019-03"
 NAME = f"yellow_tripdata_{MONTH}.parquet"
+LITTLE = 1_000_000
+"""Rows of the month whose peak memory the large one's is compared with; curating it also warms the workers."""
 TIMES = ("tpep_pickup_datetime", "tpep_dropoff_datetime")
 
 
@@ -143,12 +145,12 @@ def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
             write_month("yellow", Month.parse(MONTH), 10_000, 1, folder, 10_000)
             file = (folder / NAME).rename(folder / "sample.parquet")
         source, small = folder / "large" / NAME, folder / "small" / NAME
-        for place, size in ((source, rows), (small, 20_000)):
+        for place, size in ((source, rows), (small, LITTLE)):
             place.parent.mkdir()
             tile(file, place, size)
         ours, peers = [], []
         with warm_cluster(folder, cpus) as cluster:
-            little = [chillflow_run(small, folder / "lake", cluster) for _ in range(2)]
+            little = [chillflow_run(small, folder / "lake", cluster) for _ in range(3)]
             for _ in range(runs):
                 ours.append(chillflow_run(source, folder / "lake", cluster))
                 peers.append(duckdb_run(source, folder / "duckdb", cpus))
@@ -160,7 +162,7 @@ def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
     click.echo(
         f"curate {rows:,} rows on {cpus} cores: chillflow {mine:.2f} s, duckdb {theirs:.2f} s: ratio "
         f"{mine / theirs:.2f}; greatest process: chillflow {max(run.peak_mb for run in ours):.0f} MB "
-        f"({little[-1].peak_mb:.0f} for 20,000 rows), duckdb {max(run.peak_mb for run in peers):.0f} MB"
+        f"({little[-1].peak_mb:.0f} for {LITTLE:,} rows), duckdb {max(run.peak_mb for run in peers):.0f} MB"
     )
 
 

@@ -242,6 +242,20 @@ class MonthInconsistent(ChillFlowError):
 
 
 @dataclass(eq=False)
+class ClusterFailed(ChillFlowError):
+    """Ray itself failed during a job."""
+
+    address: str
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"the Ray cluster at {self.address} failed ({self.why}); nothing is half-visible: "
+            "see `chillflow status`, start what is missing with `chillflow up`, and run the same command again"
+        )
+
+
+@dataclass(eq=False)
 class MonthsFailed(ChillFlowError):
     """Some months of a job failed, each with a line of its own before this one."""
 

@@ -2,15 +2,18 @@
 
 import logging
 import os
+import socket
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from chillflow import local
-from chillflow.errors import ChillFlowError, NotRunning
+from chillflow.errors import ChillFlowError, ClusterFailed, NotRunning, ServiceDown
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.months import Month
 from chillflow.settings import Settings
+
+_PATIENCE = 10.0
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -40,25 +43,48 @@ class Cluster:
         """Joins the cluster as a driver, quietly; again and it does nothing."""
         if self._connected:
             return
+        self._probe()
         import ray
         import ray.data
 
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
-        ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
+        try:
+            ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
+        except (ConnectionError, RuntimeError, TimeoutError) as fault:
+            raise ServiceDown("Ray", self.address, first_line(fault)) from fault
         self._connected = True
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
 
+    def _probe(self) -> None:
+        """Ray itself tries for minutes to reach a cluster that is not there."""
+        host, colon, port = self.address.rpartition(":")
+        if not colon or "/" in host or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        except OSError as fault:
+            raise ServiceDown("Ray", self.address, fault.strerror or str(fault)) from fault
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._connected:
-            import ray
+        if not self._connected:
+            return
+        import ray
+        from ray.exceptions import RayError, RayTaskError
 
-            ray.shutdown()
+        ray.shutdown()
+        if isinstance(error, RayError) and not isinstance(error, RayTaskError):
+            raise ClusterFailed(self.address, first_line(error)) from error
+
+
+def first_line(fault: BaseException) -> str:
+    lines = str(fault).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(fault).__name__
 
 
 def source_folder(

@@ -118,9 +118,9 @@ def down(home: Path, report: Report) -> None:
 
 
 def _clear_remains(at: Home) -> None:
-    """Ends what a crash left of services whose leader died, and what no record tells of."""
+    """Ends what a crash left of services that died, and what no record tells of."""
     for name, service in list(at.state.services.items()):
-        if not processes.alive(service.leader):
+        if not _runs(at, name):
             processes.end(service, *_ENDS[name])
             del at.state.services[name]
     known = {service.leader for service in at.state.services.values()}
@@ -150,7 +150,9 @@ def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Repor
 
 def _runs(at: Home, name: str) -> bool:
     service = at.state.services.get(name)
-    return service is not None and processes.alive(service.leader)
+    if service is None or not processes.alive(service.leader):
+        return False
+    return name != "ray" or ray_head.node_answers(at)
 
 
 def _address(at: Home, name: str) -> str:

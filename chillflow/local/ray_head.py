@@ -80,10 +80,16 @@ def await_head(home: Home, process: Process) -> None:
         return (
             "Ray runtime started" in home.log("ray").read_text(errors="replace")
             and answers(home.state.ports + Port.GCS)
+            and node_answers(home)
             and _dashboard_answers(home)
         )
 
     await_ready("Ray", process, home.log("ray"), ready, 90)
+
+
+def node_answers(home: Home) -> bool:
+    """Whether the head can run anything: its node dies with its agent, while other parts of it live on."""
+    return answers(home.state.ports + Port.NODE_MANAGER)
 
 
 def _dashboard_answers(home: Home) -> bool:

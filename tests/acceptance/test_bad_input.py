@@ -118,6 +118,15 @@ def test_without_postgresql_nothing_is_begun(cli, tmp_path):
     assert "secret" not in done.stderr
 
 
+def test_without_ray_the_command_says_so(cli, tmp_path):
+    write_month("yellow", Month.parse(GOOD), 3_000, 3, tmp_path)
+    away = cli.given(CHILLFLOW_RAY_ADDRESS="127.0.0.1:1")
+
+    said = away.run("curate", "yellow", GOOD, "--source", str(tmp_path), code=1).stderr
+
+    assert "Ray at 127.0.0.1:1 does not answer" in said.splitlines()[-1]
+
+
 def test_without_services_the_command_that_starts_them_is_named(cli, tmp_path):
     bare = Cli({name: value for name, value in cli.env.items() if not name.startswith("CHILLFLOW_")})
     bare = bare.given(CHILLFLOW_HOME=str(tmp_path))

@@ -189,6 +189,7 @@ def test_a_taken_port_moves_instead_of_failing(quick: Cli) -> None:
     quick.run("up")
     quick.run("down")
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # closed connections linger at the port
         other.bind(("127.0.0.1", state(quick)["ports"]))
         other.listen()
         quick.run("up")
@@ -275,6 +276,21 @@ def test_services_run_for_a_user_who_is_not_root() -> None:
             ended = run("-m", "chillflow.cli", "down")
         assert ended.returncode == 0, ended.stderr
         assert remains(at(Path(folder) / "home")) == []
+
+
+def test_a_ray_head_whose_node_died_is_replaced(tmp_path: Path) -> None:
+    external = ("CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP")
+    cli = at(tmp_path / "home", **dict.fromkeys(external, "elsewhere"))
+    try:
+        cli.run("up")
+        head = psutil.Process(pids(cli)["ray"])
+        next(child for child in head.children(recursive=True) if child.name() == "raylet").kill()
+        await_that(lambda: cli.run("status", code=None).returncode == 1)
+        cli.run("up")
+        cli.run("status")
+    finally:
+        cli.run("down")
+    assert remains(cli) == []
 
 
 def test_ray_runs_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> None:

@@ -34,9 +34,6 @@ from chillflow.progress import Reporter
 from chillflow.settings import Settings
 from chillflow.stores.lake import Attempt, Lake
 
-CPUS = 0.66
-"""Of a task: three tasks share two CPUs, since each waits for the disk and for Ray between blocks."""
-
 KEPT = timedelta(days=1)
 """How long leftovers stay: longer than any run or reader takes."""
 
@@ -93,7 +90,7 @@ def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, dict[int, Part] |
     if not items:
         return
     blocks = ray.data.from_items(items, override_num_blocks=len(items))
-    for row in blocks.map(curate_row, num_cpus=CPUS).iter_rows():
+    for row in blocks.map(curate_row, num_cpus=1).iter_rows():
         yield row["run"], row["parts"], pickle.loads(row["outcome"])
 
 

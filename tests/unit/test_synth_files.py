@@ -256,7 +256,7 @@ def test_the_command_writes_each_month_and_tells_where(tmp_path: Path) -> None:
     call = ["yellow", "2019-01..2019-02", "--rows", "200", "--seed", "9", "--to", str(tmp_path)]
     done = CliRunner().invoke(synth, call)
     paths = [str(tmp_path / f"yellow_tripdata_2019-0{month}.parquet") for month in (1, 2)]
-    assert (done.exit_code, done.stdout.split()) == (0, paths)
+    assert (done.exit_code, done.stdout.splitlines()) == (0, paths)
     told = json.loads(CliRunner().invoke(synth, [*call, "--json"]).stdout)
     assert [(one["month"], one["rows"], one["path"]) for one in told] == [
         ("2019-01", 200, paths[0]),

@@ -456,3 +456,133 @@ class ServiceFailed(ChillFlowError):
         said = f" (its last words: {self.last_line})" if self.last_line else ""
         seen = f"see {self.log}, then " if self.log else ""
         return f"{self.service} cannot start: {self.why}{said}; {seen}run `chillflow down` and `chillflow up` again"
+
+
+class StreamError(ChillFlowError):
+    """The streaming path cannot go on as it is."""
+
+
+@dataclass(eq=False)
+class TopicMissing(StreamError):
+    topic: str
+
+    def __str__(self) -> str:
+        return f"there is no topic {self.topic}; make it by sending to it with `chillflow replay`"
+
+
+@dataclass(eq=False)
+class TopicReplaced(StreamError):
+    topic: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} was deleted and made again (its id is {self.found}, the warehouse knows "
+            f"{self.expected}): its offsets mean other events; send the months again with `chillflow replay` to a new "
+            "topic, then `chillflow assemble --topic NEW --switch-topic`"
+        )
+
+
+@dataclass(eq=False)
+class PartitionsChanged(StreamError):
+    topic: str
+    expected: int
+    found: int
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} has {self.found} partitions, the group began with {self.expected}: keys have moved; "
+            "replay the months to a new topic, then `chillflow assemble --topic NEW --switch-topic`"
+        )
+
+
+@dataclass(eq=False)
+class OffsetGone(StreamError):
+    """Retention has passed an offset that is still needed."""
+
+    topic: str
+    partition: int
+    needed: int
+    first: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} partition {self.partition}: offsets {self.needed} to {self.first - 1} are needed but "
+            "gone; raise the topic's retention, then replay the months concerned to a new topic"
+        )
+
+
+@dataclass(eq=False)
+class LogTooShort(StreamError):
+    topic: str
+    partition: int
+    committed: int
+    end: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.topic} partition {self.partition} ends at offset {self.end}, but PostgreSQL has committed "
+            f"up to {self.committed}: the broker lost data; replay the months to a new topic, then `chillflow assemble "
+            "--topic NEW --switch-topic`"
+        )
+
+
+@dataclass(eq=False)
+class OtherTopic(StreamError):
+    """A warehouse takes one topic from one group."""
+
+    address: str
+    group: str
+    topic: str
+    wanted_group: str
+    wanted_topic: str
+
+    def __str__(self) -> str:
+        return (
+            f"the warehouse at {self.address} takes topic {self.topic} from group {self.group}, not "
+            f"{self.wanted_topic} from {self.wanted_group}; go on with those, or change the topic with `chillflow "
+            "assemble --switch-topic` when the old one has no lag and nothing is open"
+        )
+
+
+@dataclass(eq=False)
+class Superseded(StreamError):
+    """Another coordinator has taken the group."""
+
+    group: str
+    epoch: int
+
+    def __str__(self) -> str:
+        return (
+            f"group {self.group} was taken over by another `chillflow assemble` (epoch {self.epoch}): this one "
+            "lets go; run one of them at a time"
+        )
+
+
+@dataclass(eq=False)
+class Fenced(StreamError):
+    """A partition belongs to a newer claim; what its former owner held is discarded."""
+
+    partition: int
+
+    def __str__(self) -> str:
+        return f"partition {self.partition} was claimed by another assembler; this one lets go of it"
+
+
+@dataclass(eq=False)
+class OutcomeUnknown(StreamError):
+    """The connection was lost while PostgreSQL was committing."""
+
+    address: str
+
+    def __str__(self) -> str:
+        return f"PostgreSQL at {self.address} did not say whether it committed; the partitions' rows tell"
+
+
+@dataclass(eq=False)
+class NoSuchGroup(UsageError):
+    group: str
+
+    def __str__(self) -> str:
+        return f"there is no group {self.group}; start it with `chillflow assemble --group {self.group}`"

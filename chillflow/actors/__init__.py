@@ -1,0 +1,1 @@
+"""Long-lived Ray actors: assemblers, and the coordinator that hands out partitions to them."""

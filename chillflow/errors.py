@@ -586,3 +586,17 @@ class NoSuchGroup(UsageError):
 
     def __str__(self) -> str:
         return f"there is no group {self.group}; start it with `chillflow assemble --group {self.group}`"
+
+
+@dataclass(eq=False)
+class OpenTrips(StreamError):
+    """A topic that cannot be left yet."""
+
+    topic: str
+    partitions: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} cannot be left: partitions {', '.join(map(str, self.partitions))} have open trips; "
+            "let `chillflow assemble --until-caught-up` finish it first"
+        )

@@ -133,6 +133,10 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 REJECTS = tuple(rule for rule in RULES if rule.action != "flag")
+TRIP_REJECTS = tuple(rule for rule in REJECTS if rule.scope == "trip" or rule.name == "reversed_original")
+"""What is left to reject once a file's own rules have been judged."""
+
+REVISIONS = ("started_revision", "ended_revision", "paid_revision")
 FLAGS = {rule.name: 1 << bit for bit, rule in enumerate(rule for rule in RULES if rule.action == "flag")}
 _REVERSAL, _REVERSED = (
     position for position, rule in enumerate(REJECTS, 1) if rule.name in ("reversal", "reversed_original")
@@ -176,20 +180,34 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     """Settles every row of a block of the month's file (columns of RAW) by RULES. Deterministic and pure."""
     frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
     frame, keys = _mark_seen(frame, pairs.seen)
+    return _settled(frame, REJECTS, pairs.originals, keys)
+
+
+def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:
+    """Settles trips that came one by one (raw columns and trip_id, each id once) by the rules for trips and pairs.
+
+    `originals` are ids that reversals beside these trips take back. Columns of REVISIONS are carried along.
+    """
+    unknown = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
+    return _settled(prepare(trips.with_columns(**unknown)), TRIP_REJECTS, originals, no_ids())
+
+
+def _settled(frame: pl.DataFrame, rules: Iterable[Rule], taken_back: pl.Series, keys: pl.Series) -> Curated:
     frame = frame.with_columns(reversed=pl.lit(False))
-    frame = frame.with_columns(verdict=verdict(REJECTS))
+    frame = frame.with_columns(verdict=verdict(rules))
+    carried = [name for name in REVISIONS if name in frame.columns]
     reversals = frame.filter(col("verdict") == _REVERSAL)["trip_id"]
     originals = pl.select(original_of(pl.lit(reversals))).to_series()
-    frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, pairs.originals])))
-    kept = keep(frame.select(_TO_KEEP)[_by_pickup(frame)])
+    frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, taken_back])))
+    kept = keep(frame.select(_TO_KEEP + carried)[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
     adjusted = frame.filter(col("verdict") == _REVERSAL)
     reasons = pl.Series([rule.name for rule in REJECTS])
     quarantine = rejected.with_columns(reason=reasons.gather(rejected["verdict"] - 1))
     return Curated(
         trips=kept,
-        quarantine=quarantine.select("trip_id", *_NEEDED, "reason"),
-        adjustments=adjusted.select("trip_id", *RAW_COLUMNS, "source_row"),
+        quarantine=quarantine.select("trip_id", *_NEEDED, "reason", *carried),
+        adjustments=adjusted.select("trip_id", *RAW_COLUMNS, "source_row", *carried),
         counts=_count(frame["verdict"], kept["flags"]),
         keys=keys,
         originals=originals,
@@ -221,10 +239,10 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
 
 
 def verdict(rules: Iterable[Rule]) -> pl.Expr:
-    """The position (from 1) of the first of the rules that matches, 0 for none."""
+    """The position in REJECTS (from 1) of the first of the rules that matches, 0 for none."""
     first = pl.lit(0, pl.UInt8)
-    for position, rule in reversed(list(enumerate(rules, 1))):
-        first = pl.when(rule.when).then(pl.lit(position, pl.UInt8)).otherwise(first)
+    for rule in reversed(list(rules)):
+        first = pl.when(rule.when).then(pl.lit(REJECTS.index(rule) + 1, pl.UInt8)).otherwise(first)
     return first
 
 
@@ -240,7 +258,7 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
     frame = frame.with_columns(raw.scatter(fixed.arg_true(), texts))
     return frame.with_columns(
         trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at"
-    ).select("trip_id", *RAW_COLUMNS, "flags", "raw")  # fmt: skip
+    ).select("trip_id", *RAW_COLUMNS, "flags", "raw", *(name for name in REVISIONS if name in frame.columns))  # fmt: skip
 
 
 def _mark_seen(frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.Series]:

@@ -130,6 +130,20 @@ def id_bytes(ids: pl.Series) -> pa.Array:
     return pa.ExtensionArray.from_storage(UUID, storage)
 
 
+def id_text(ids: pl.Series) -> pl.Series:
+    """Ids as lower-case UUID text."""
+    digits = pl.Series(ids.name, id_bytes(ids).storage).bin.encode("hex")
+    parts = (digits.str.slice(start, length) for start, length in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12)))
+    return pl.select(pl.concat_str(list(parts), separator="-").alias(ids.name)).to_series()
+
+
+def ids_of_text(texts: pl.Series) -> pl.Series:
+    """Ids of lower-case UUID text."""
+    digits = texts.cast(pl.String).str.replace_all("-", "", literal=True).str.decode("hex")
+    stored = pa.chunked_array([digits.rechunk().to_arrow().cast(UUID.storage_type)])
+    return _ids(stored).alias(texts.name)
+
+
 def to_frame(table: pa.Table) -> pl.DataFrame:
     """An Arrow table of trips (any of the schemas above, or some of their columns) in the kernels' form."""
     return pl.DataFrame([_to_series(field.name, table[field.name]) for field in table.schema])

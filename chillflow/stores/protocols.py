@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
-from chillflow.assembly import Known, Placed
+from chillflow.assembly import Known, ServiceMonth
 from chillflow.events import DeadLetter, Polled
 from chillflow.months import Month
+from chillflow.placing import Placed
 from chillflow.positions import Claim, Desired, Group, Position, Topic
 
-ServiceMonth = tuple[str, Month]
 Outcome = Literal["done", "again", "fenced"]
 
 

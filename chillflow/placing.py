@@ -1,0 +1,125 @@
+"""Where settled trips belong: curation's rules for trips and pairs, by the batch path's own code."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import polars as pl
+
+from chillflow.assembly import ServiceMonth, Settled, Table, month_of
+from chillflow.curation import REVISIONS, curate_trips
+from chillflow.events import ENDED, PAID, STARTED, key_of
+from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, ids_of_text
+
+Hour = tuple[str, int, dt.datetime]
+"""(service, zone_id, beginning of the hour): a cell of the KPIs."""
+
+NOT_IN_FILE = "not_in_file"
+
+_KINDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "pickup_at": pl.Datetime("us"),
+    "dropoff_at": pl.Datetime("us"),
+    "trip_distance": pl.Float64,
+    "store_and_fwd": pl.String,
+    "request_source": pl.String,
+    **dict.fromkeys(MONEY, pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What a transaction writes: rows that are `gone` are deleted by table and id, then the rest is inserted.
+
+    The frames are in the kernels' form (trips.py): columns of TRIPS, QUARANTINE (source_row and unrepresentable null)
+    and ADJUSTMENTS, each with REVISIONS. `incomplete` are trips that lack a slot. `dirty` are the KPI hours touched.
+    """
+
+    gone: dict[Table, list[str]]
+    trips: pl.DataFrame
+    quarantine: pl.DataFrame
+    adjustments: pl.DataFrame
+    incomplete: Sequence[Settled]
+    dirty: frozenset[Hour] = field(default=frozenset())
+
+
+def originals_of(settled: Iterable[Settled]) -> list[str]:
+    """The ids whose reversals have to be looked for in `adjustments` before `place`."""
+    return [trip.trip_id for trip in settled if trip.complete and trip.trip_id == key_of(trip.trip_id)]
+
+
+def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Collection[ServiceMonth] = ()) -> Placed:
+    """Judges settled trips. `taken_back` are those that have a reversal in `adjustments`.
+
+    A trip of a month that has a loaded file, but not this trip, is `not_in_file`.
+    """
+    complete = [trip for trip in settled if trip.complete]
+    judged = [trip for trip in complete if not _is_loaded(trip, loaded)]
+    anew = {key_of(trip.trip_id) for trip in judged if trip.trip_id != key_of(trip.trip_id)}
+    originals = ids_of_text(pl.Series("trip_id", sorted(set(taken_back) - anew), pl.String))
+    curated = curate_trips(frame_of(judged), originals)
+    unknown = frame_of([trip for trip in complete if _is_loaded(trip, loaded)]) if loaded else frame_of([])
+    quarantine = pl.concat([curated.quarantine, _not_in_file(unknown, curated.quarantine)])
+    gone: dict[Table, list[str]] = {}
+    for trip in settled:
+        if trip.was is not None:
+            gone.setdefault(trip.was.table, []).append(trip.trip_id)
+    return Placed(
+        gone=gone,
+        trips=curated.trips,
+        quarantine=quarantine,
+        adjustments=curated.adjustments,
+        incomplete=[trip for trip in settled if not trip.complete],
+        dirty=frozenset(chain(_left_behind(settled), *map(_hours, (curated.trips, quarantine, curated.adjustments)))),
+    )
+
+
+def frame_of(trips: Sequence[Settled]) -> pl.DataFrame:
+    """Complete trips as a frame of raw columns, trip_id and REVISIONS."""
+    columns: dict[str, Sequence[object]] = {"service": [trip.service for trip in trips]}
+    for number, (names, revision) in enumerate(zip((STARTED, ENDED, PAID), REVISIONS, strict=True)):
+        slots = [trip.slots[number] for trip in trips]
+        values = list(zip(*slots, strict=True)) if slots else [()] * (len(names) + 1)  # type: ignore[arg-type]
+        columns |= dict(zip((revision, *names), values, strict=True))
+    ids = ids_of_text(pl.Series("trip_id", [trip.trip_id for trip in trips], pl.String))
+    frame = pl.DataFrame({name: pl.Series(name, values, _kind(name), strict=False) for name, values in columns.items()})
+    cents = ((pl.col(name) * 100).round().cast(pl.Int32).alias(name) for name in MONEY)
+    return frame.select(ids.alias("trip_id"), *REVISIONS, *(name for name in RAW_COLUMNS)).with_columns(*cents)
+
+
+def _kind(name: str) -> pl.DataType | type[pl.DataType]:
+    return SERVICE if name == "service" else _KINDS.get(name, pl.Int32)
+
+
+def _is_loaded(trip: Settled, loaded: Collection[ServiceMonth]) -> bool:
+    return bool(loaded) and (trip.service, month_of(trip.trip_id)) in loaded
+
+
+def _not_in_file(unknown: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+    nothing = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
+    return unknown.with_columns(**nothing, reason=pl.lit(NOT_IN_FILE)).select(like.columns)
+
+
+def _left_behind(settled: Iterable[Settled]) -> set[Hour]:
+    """The hours that the rows which are replaced were counted in."""
+    found: set[Hour] = set()
+    for trip in settled:
+        if (row := trip.was) is None or None in row.slots:
+            continue
+        started, ended, _ = row.slots
+        assert started is not None
+        assert ended is not None
+        found |= _cell(row.service, started[3], started[2])
+        found |= _cell(row.service, ended[2], row.dropoff_at or ended[1])
+    return found
+
+
+def _cell(service: str, zone: int | None, at: dt.datetime) -> set[Hour]:
+    return set() if zone is None else {(service, zone, at.replace(minute=0, second=0, microsecond=0))}
+
+
+def _hours(frame: pl.DataFrame) -> set[Hour]:
+    pickups = frame.select("service", "pickup_zone_id", pl.col("pickup_at").dt.truncate("1h"))
+    dropoffs = frame.select("service", "dropoff_zone_id", pl.col("dropoff_at").dt.truncate("1h"))
+    cells = pl.concat([pickups.rename(dict(zip(pickups.columns, dropoffs.columns, strict=True))), dropoffs])
+    return set(cells.unique().drop_nulls().iter_rows())

@@ -57,6 +57,8 @@ class Cluster:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
+        # Its budgets begin at one task for the first second, and leave no task waiting for a worker that gets free.
+        context.op_resource_reservation_enabled = False
 
     def _probe(self) -> None:
         """Ray itself tries for minutes to reach a cluster that is not there."""

@@ -208,6 +208,7 @@ def parquet(table: pa.Table) -> pa.Buffer:
         "store_decimal_as_integer": True,
         "store_schema": False,
         "write_page_checksum": True,
+        "write_statistics": [name for name in SKIPPED_BY if name in table.schema.names],
     }
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **options)

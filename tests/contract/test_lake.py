@@ -6,13 +6,14 @@ import pickle
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from chillflow.errors import LakeCorrupt, LakeTooNew, MonthNotCurated
 from chillflow.manifests import KINDS, FileEntry, Kind, encode
 from chillflow.months import Month
 from chillflow.stores.folders import Folder
-from chillflow.stores.lake import ROW_GROUP, SCHEMAS, Lake
+from chillflow.stores.lake import ROW_GROUP, SCHEMAS, Lake, parquet
 from tests.lake_samples import BEGAN, DAY, KPIS, MONTH, manifest, name, publish, rows, stage
 
 MANIFEST = f"yellow/{MONTH}/manifest.json"
@@ -40,6 +41,13 @@ def test_what_is_committed_reads_back_equal(lake: Lake) -> None:
         read = whole(lake, kind)
         assert read.schema.equals(table.schema), kind
         assert read.equals(table), kind
+
+
+def test_readers_can_skip_rows_by_time_and_zone() -> None:
+    group = pq.ParquetFile(pa.BufferReader(parquet(rows("trips", 50)))).metadata.row_group(0)
+    columns = [group.column(number) for number in range(group.num_columns)]
+    told = {column.path_in_schema for column in columns if column.is_stats_set and column.statistics.has_min_max}
+    assert told == {"pickup_at", "dropoff_at", "pickup_zone_id", "dropoff_zone_id"}
 
 
 def test_columns_are_read_alone_and_in_the_order_asked_for(lake: Lake) -> None:

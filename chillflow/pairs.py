@@ -65,14 +65,15 @@ def reversed_elsewhere(blocks: Sequence[BlockKeys]) -> dict[int, pl.Series]:
 
     Found by key, so an id may not be in the block after all: harmless, since the block compares full ids.
     """
+    ids = pl.concat([no_ids(), *(block.originals for block in blocks)]).unique()
+    named = pl.DataFrame({"id": ids}).select("id", key=id_key(pl.col("id"))).sort("key")
+    keys = named["key"].to_numpy()
     found: dict[int, pl.Series] = {}
     for position, block in enumerate(blocks):
-        others = [other.originals for number, other in enumerate(blocks) if number != position]
-        named = pl.concat([no_ids(), *others]).unique()
-        named = named.filter(~named.is_in(block.originals.implode()))
-        held = _held(pl.select(id_key(pl.lit(named))).to_series().to_numpy(), block.keys)
-        if held.any():
-            found[position] = named.filter(pl.Series(held))
+        held = named["id"].filter(pl.Series(_held(keys, block.keys)))
+        elsewhere = held.filter(~held.is_in(block.originals.implode()))
+        if len(elsewhere):
+            found[position] = elsewhere.alias("trip_id")
     return found
 
 

@@ -31,7 +31,7 @@ class _Event(msgspec.Struct, kw_only=True, frozen=True, gc=False, tag_field="typ
     revision: Revision
 
 
-class TripStarted(_Event, tag="trip_started"):
+class TripStarted(_Event, frozen=True, tag="trip_started"):
     vendor_id: Int32 | None
     pickup_at: WallTime
     pickup_zone_id: Int32 | None
@@ -42,13 +42,13 @@ class TripStarted(_Event, tag="trip_started"):
     request_source: str | None
 
 
-class TripEnded(_Event, tag="trip_ended"):
+class TripEnded(_Event, frozen=True, tag="trip_ended"):
     dropoff_at: WallTime
     dropoff_zone_id: Int32 | None
     trip_distance: float | None
 
 
-class PaymentProcessed(_Event, tag="payment_processed"):
+class PaymentProcessed(_Event, frozen=True, tag="payment_processed"):
     payment_type: Int32 | None
     fare_amount: float | None
     extra: float | None

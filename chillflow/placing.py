@@ -79,7 +79,7 @@ def frame_of(trips: Sequence[Settled]) -> pl.DataFrame:
     columns: dict[str, Sequence[object]] = {"service": [trip.service for trip in trips]}
     for number, (names, revision) in enumerate(zip((STARTED, ENDED, PAID), REVISIONS, strict=True)):
         slots = [trip.slots[number] for trip in trips]
-        values = list(zip(*slots, strict=True)) if slots else [()] * (len(names) + 1)  # type: ignore[arg-type]
+        values = list(zip(*slots, strict=True)) if slots else [()] * (len(names) + 1)
         columns |= dict(zip((revision, *names), values, strict=True))
     ids = ids_of_text(pl.Series("trip_id", [trip.trip_id for trip in trips], pl.String))
     frame = pl.DataFrame({name: pl.Series(name, values, _kind(name), strict=False) for name, values in columns.items()})

@@ -1,6 +1,6 @@
 """Recovery of a partition: a claim, a check of the log, a snapshot, a rewind without output, a look at PostgreSQL."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import msgspec
 
@@ -16,7 +16,7 @@ LOOKED_UP = 20_000
 
 def recover(
     owner: str, group: Group, partition: int, store: TripStore, reader: LogReader, checkpoints: Checkpoints, now: float
-) -> Iterator[str]:
+) -> Generator[str, None, Held]:
     """Steps R1 to R3; returns the partition, held, and the reader where its rewind begins."""
     # R1: nobody else can commit from here on
     claim = store.claim(group, partition, owner)

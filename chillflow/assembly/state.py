@@ -50,7 +50,7 @@ class OpenTrip(msgspec.Struct, array_like=True, frozen=True, gc=False):
     def joined(self, slots: Slots) -> "OpenTrip":
         """This trip with further slots."""
         started, ended, paid = merged(self.slots, slots)
-        return OpenTrip(self.service, self.first_offset, self.deadline, started, ended, paid)  # type: ignore[arg-type]
+        return OpenTrip(self.service, self.first_offset, self.deadline, started, ended, paid)
 
 
 assert [len(columns) for columns in (STARTED, ENDED, PAID)] == [8, 3, 11]
@@ -130,4 +130,4 @@ class Changes:
 def first_seen(state: State, arrival: Arrival, limits: Limits) -> OpenTrip:
     """A trip that nobody knew of. Its deadline counts from the watermark, since months are replayed in any order."""
     deadline = max(state.watermark or BEGINNING, arrival.high) + limits.timeout
-    return OpenTrip(arrival.service, arrival.first_offset, deadline, *arrival.slots)  # type: ignore[arg-type]
+    return OpenTrip(arrival.service, arrival.first_offset, deadline, *arrival.slots)

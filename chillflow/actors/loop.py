@@ -16,10 +16,13 @@ from chillflow.actors.held import Batch, Held
 from chillflow.actors.recovery import drop_written, recover, rewound
 from chillflow.assembly import ALL, DEFAULTS, Gathered, Limits
 from chillflow.clock import Clock
-from chillflow.errors import ChillFlowError, Fenced, OffsetGone, ServiceDown, WarehouseFull
+from chillflow.errors import ChillFlowError, Fenced, OffsetGone, OutcomeUnknown, ServiceDown, WarehouseFull
 from chillflow.heartbeats import PartitionStatus, Status
 from chillflow.positions import Group
 from chillflow.stores.protocols import Checkpoints, LogReader, TripStore
+
+AWAY = (ServiceDown, WarehouseFull, OutcomeUnknown)
+"""What passes: the same is tried again. (A lost answer to a COMMIT that matters is dealt with in `commit`.)"""
 
 SHORT, LONG = 0.05, 2.0
 """The first and the longest pause while a service is away, in seconds."""
@@ -101,7 +104,7 @@ class Loop:
                 yield "4"
             elif not self.ended:
                 self.clock.pause(self.options.patience)
-        except (ServiceDown, WarehouseFull) as trouble:
+        except AWAY as trouble:
             self._wait_for(trouble)
         except Fenced as fenced:
             self._let_go(fenced.partition)
@@ -116,7 +119,7 @@ class Loop:
             order = self._orders.get()
             try:
                 yield from order()
-            except (ServiceDown, WarehouseFull):
+            except AWAY:
                 self._orders.put(order)
                 raise
         for partition, group in list(self._waiting.items()):
@@ -125,7 +128,7 @@ class Loop:
                 held = yield from recover(
                     self.name, group, partition, self.store, self.reader, self.checkpoints, self.clock.monotonic()
                 )
-            except ServiceDown:
+            except AWAY:
                 raise
             except ChillFlowError as error:
                 self._fail(partition, error)

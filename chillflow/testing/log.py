@@ -1,0 +1,89 @@
+"""Kafka in memory, as assembly sees it: topics, partitions, retention; no threads, no waiting."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
+from chillflow.events import Polled
+from chillflow.positions import Topic
+
+Record = tuple[bytes | None, bytes | None]
+
+
+@dataclass
+class MemoryTopic:
+    topic: Topic
+    records: list[list[Record]]
+    first: list[int]
+
+
+@dataclass
+class MemoryLog:
+    """A broker; while `away`, every call raises ServiceDown."""
+
+    topics: dict[str, MemoryTopic] = field(default_factory=dict)
+    away: bool = False
+    _numbers: int = 0
+
+    def create(self, name: str, partitions: int) -> Topic:
+        self._numbers += 1
+        topic = Topic(name, f"topic-{self._numbers}", partitions)
+        self.topics[name] = MemoryTopic(topic, [[] for _ in range(partitions)], [0] * partitions)
+        return topic
+
+    def send(self, name: str, partition: int, key: bytes | None, value: bytes | None) -> int:
+        records = self.find(name).records[partition]
+        records.append((key, value))
+        return len(records) - 1
+
+    def delete_records(self, name: str, partition: int, before: int) -> None:
+        self.find(name).first[partition] = before
+
+    def find(self, name: str) -> MemoryTopic:
+        if self.away:
+            raise ServiceDown("Kafka", "memory", "it is away")
+        if name not in self.topics:
+            raise TopicMissing(name)
+        return self.topics[name]
+
+
+class MemoryReader:
+    def __init__(self, log: MemoryLog, topic: str) -> None:
+        self.log, self.name = log, topic
+        self.committed: dict[int, int] = {}
+        self._at: dict[int, int] = {}
+
+    def topic(self) -> Topic:
+        return self.log.find(self.name).topic
+
+    def range(self, partition: int) -> tuple[int, int]:
+        found = self.log.find(self.name)
+        return found.first[partition], len(found.records[partition])
+
+    def assign(self, partition: int, offset: int) -> None:
+        self._at[partition] = offset
+
+    def unassign(self, partition: int) -> None:
+        self._at.pop(partition, None)
+
+    def poll(self, limit: int, timeout: float) -> list[Polled]:
+        found, polled = self.log.find(self.name), []
+        for partition, begin in sorted(self._at.items()):
+            if begin < found.first[partition]:
+                raise OffsetGone(self.name, partition, begin, found.first[partition])
+            records = found.records[partition][begin : begin + limit]
+            end = begin + len(records)
+            self._at[partition] = end
+            polled.append(
+                Polled(
+                    partition, begin, end, list(range(begin, end)), [key for key, _ in records],
+                    [value for _, value in records], end == len(found.records[partition]),
+                )  # fmt: skip
+            )
+        return polled
+
+    def commit(self, group: str, offsets: Mapping[int, int]) -> None:
+        self.committed |= offsets
+
+    def close(self) -> None:
+        self._at = {}

@@ -16,6 +16,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
 from chillflow.errors import SchemaTooNew, SchemaTooOld
+from chillflow.stores.postgres import Connection, connect, translated
 from chillflow.stores.queries import query
 
 SCHEMA = "chillflow_migrations"
@@ -39,6 +40,22 @@ def migrate(connection: psycopg.Connection[Any], place: str) -> tuple[str, ...]:
     _refuse_newer(applied, place)
     backend.apply_migrations(pending)
     return tuple(migration.id for migration in pending)
+
+
+def connected(
+    dsn: str, place: str, kind: type[Connection] = psycopg.Connection[dict[str, Any]], **options: Any
+) -> Connection:
+    """A connection, in autocommit mode, to a warehouse of this code's schema; raises SchemaTooOld and SchemaTooNew."""
+    connection = connect(dsn, kind=kind, autocommit=True, **options)
+    try:
+        with translated(connection, place):
+            there = connection.execute(query("migrations_exist")).fetchone()
+            rows = connection.execute(query("read_migrations")).fetchall() if there and there["there"] else []
+        check({row["migration_id"] for row in rows}, place)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def check(applied: set[str], place: str) -> None:

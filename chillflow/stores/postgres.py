@@ -33,7 +33,9 @@ def address(dsn: str) -> str:
     return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
 
 
-def connect(dsn: str, patience: float = _PATIENCE, **options: Any) -> Connection:
+def connect(
+    dsn: str, patience: float = _PATIENCE, kind: type[Connection] = psycopg.Connection[dict[str, Any]], **options: Any
+) -> Connection:
     """A connection whose rows are dicts and whose parameters are bound in the client, so that all statements take them.
 
     While the server says that it is starting, tries again for `patience` seconds. Raises BadDsn, ServiceDown.
@@ -45,7 +47,7 @@ def connect(dsn: str, patience: float = _PATIENCE, **options: Any) -> Connection
     deadline, pause = time.monotonic() + patience, 0.05
     while True:
         try:
-            return psycopg.Connection[dict[str, Any]].connect(
+            return kind.connect(
                 whole, row_factory=dict_row, cursor_factory=ClientCursor, client_encoding="utf8", **options
             )
         except psycopg.OperationalError as error:
@@ -65,12 +67,16 @@ def translated(connection: psycopg.Connection[Any], place: str) -> Iterator[None
         raise _translation(error, connection, place) from error
 
 
+def is_lost(error: psycopg.Error, connection: psycopg.Connection[Any]) -> bool:
+    """Whether the error took the connection with it."""
+    return isinstance(error, (pg.AdminShutdown, pg.CrashShutdown)) or connection.broken or connection.closed
+
+
 def _translation(error: psycopg.Error, connection: psycopg.Connection[Any], place: str) -> ChillFlowError:
     said = _one_line(error.diag.message_primary or str(error))
     if isinstance(error, pg.DiskFull):
         return WarehouseFull(place, said)
-    lost = isinstance(error, (pg.AdminShutdown, pg.CrashShutdown)) or connection.broken or connection.closed
-    if lost:
+    if is_lost(error, connection):
         return ServiceDown("PostgreSQL", place, f"the connection was lost: {said}")
     remedy = next((remedy for kind, remedy in _REMEDIES.items() if isinstance(error, kind)), None)
     return WarehouseRefused(place, said, remedy) if remedy else WarehouseRefused(place, said)

@@ -127,21 +127,9 @@ class Warehouse:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         if self._connection is None or self._connection.closed:
-            self._connection = self._opened()
+            self._connection = migrations.connected(self.dsn, self.address)
         with translated(self._connection, self.address), self._connection.transaction():
             yield self._connection
-
-    def _opened(self) -> Connection:
-        connection = connect(self.dsn, autocommit=True)
-        try:
-            with translated(connection, self.address):
-                there = connection.execute(query("migrations_exist")).fetchone()
-                rows = connection.execute(query("read_migrations")).fetchall() if there and there["there"] else []
-                migrations.check({row["migration_id"] for row in rows}, self.address)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 def _pickup_range(trip_id: uuid.UUID) -> Row:

@@ -153,7 +153,7 @@ class MemoryTransaction:
     def loaded(self, months: Collection[ServiceMonth]) -> set[ServiceMonth]:
         self.store.check(self)
         self.months |= set(months)
-        return self.months & self.warehouse.months
+        return set(months) & self.warehouse.months
 
     def look_up(self, ids: Collection[str]) -> dict[str, Known]:
         self.store.check(self)

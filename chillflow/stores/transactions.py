@@ -1,0 +1,174 @@
+"""Step 3 of the commit loop in PostgreSQL; see protocols.Transaction. docs/assembly.md has the numbers."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from chillflow.assembly import Known, ServiceMonth, Table
+from chillflow.errors import Fenced, WarehouseRefused
+from chillflow.events import DeadLetter, pickup_of
+from chillflow.months import Month
+from chillflow.placing import Placed
+from chillflow.positions import Claim, Position, Topic
+from chillflow.stores.copying import copy_rows
+from chillflow.stores.postgres import Connection
+from chillflow.stores.queries import query
+from chillflow.stores.trip_rows import COLUMNS, incomplete_frame, known, tables_of
+
+_EPOCH = dt.datetime(1970, 1, 1)
+_MILLISECOND = dt.timedelta(milliseconds=1)
+_LETTERS = 16_000_000
+"""Bytes of dead letters in a statement."""
+
+
+class PostgresTransaction:
+    """Statements on a connection whose transaction the store begins and ends."""
+
+    def __init__(self, connection: Connection, place: str, began: dt.datetime) -> None:
+        self._connection, self._place, self._began = connection, place, began
+
+    def lock(self, claims: Sequence[Claim], begins: Mapping[int, int]) -> list[int]:
+        if not claims:
+            return []
+        names = _mine(claims) | {"begins": [begins[claim.partition] for claim in claims]}
+        held = {row["partition"] for row in self._connection.execute(query("lock_positions"), names)}
+        return sorted(claim.partition for claim in claims if claim.partition not in held)
+
+    def loaded(self, months: Collection[ServiceMonth]) -> set[ServiceMonth]:
+        if not months:
+            return set()
+        services, dates = zip(*((service, month.date) for service, month in sorted(months)), strict=True)
+        names = {"services": [*services], "months": [*dates]}
+        self._connection.execute(query("lock_months_shared"), names)
+        found = self._connection.execute(query("months_with_file"), names)
+        return {(row["service"], Month.of(row["month"])) for row in found}
+
+    def look_up(self, ids: Collection[str]) -> dict[str, Known]:
+        if not ids:
+            return {}
+        with self._connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(query("look_up", columns=COLUMNS), _with_pickups(ids))
+            return {row[1]: known(row) for row in rows}
+
+    def reversed_among(self, ids: Collection[str]) -> set[str]:
+        near = {trip_id[:8] for trip_id in ids}  # 65 seconds of pickups begin alike
+        if not near:
+            return set()
+        names = {"first": _array(f"{part}{_FIRST}" for part in near), "last": _array(f"{part}{_LAST}" for part in near)}
+        found = self._connection.execute(query("reversals_between"), names)
+        return {_original_of(row["trip_id"]) for row in found}.intersection(ids)
+
+    def write(self, placed: Placed) -> None:
+        for table, ids in placed.gone.items():
+            self._take_out(table, ids)
+        for table, frame in (
+            ("trips", placed.trips),
+            ("quarantine", placed.quarantine),
+            ("adjustments", placed.adjustments),
+            ("incomplete_trips", incomplete_frame(placed.incomplete)),
+        ):
+            if len(frame):
+                copy_rows(self._connection, sql.Identifier("chillflow", table), *tables_of(table, frame))
+        if placed.dirty:
+            services, zones, hours = zip(*sorted(placed.dirty), strict=True)
+            names = {"services": [*services], "zones": [*zones], "hours": [*hours]}
+            self._connection.execute(query("note_dirty"), names)
+
+    def bury(self, topic: Topic, letters: Sequence[DeadLetter]) -> None:
+        for some in _portions(letters):
+            names = {
+                "topic": topic.name,
+                "topic_id": topic.topic_id,
+                "partitions": [letter.partition for letter in some],
+                "offsets": [letter.offset for letter in some],
+                "keys": [letter.key for letter in some],
+                "payloads": [letter.payload for letter in some],
+                "reasons": [_storable(letter.reason) for letter in some],
+            }
+            self._connection.execute(query("bury"), names)
+
+    def advance(self, claims: Sequence[Claim], positions: Sequence[Position]) -> None:
+        if not claims:
+            return
+        new = {position.partition: position for position in positions}
+        ordered = [new[claim.partition] for claim in claims]
+        names = _mine(claims) | {
+            "backend_start": self._began,
+            "next": [position.next_offset for position in ordered],
+            "rewind": [position.rewind_offset for position in ordered],
+            "watermarks": [position.watermark for position in ordered],
+            "pickups": [position.max_pickup for position in ordered],
+        }
+        moved = {row["partition"] for row in self._connection.execute(query("advance"), names)}
+        for claim in claims:
+            if claim.partition not in moved:
+                raise Fenced(claim.partition)
+
+    def _take_out(self, table: Table, ids: Collection[str]) -> None:
+        if not ids:
+            return
+        names = _with_pickups(ids) if table == "trips" else {"ids": _array(ids)}
+        taken = self._connection.execute(query(_TAKE_OUT[table]), names).rowcount
+        if taken != len(ids):
+            raise WarehouseRefused(self._place, f"{len(ids)} rows were to be replaced in {table}, {taken} are there")
+
+
+_TAKE_OUT: dict[Table, str] = {
+    "trips": "take_out_trips",
+    "quarantine": "take_out_quarantine",
+    "adjustments": "take_out_adjustments",
+    "incomplete_trips": "take_out_incomplete_trips",
+}
+_FIRST = "-0000-0000-0000-000000000000"
+_LAST = "-ffff-ffff-ffff-ffffffffffff"
+
+
+def _mine(claims: Sequence[Claim]) -> dict[str, Any]:
+    return {
+        "topic": claims[0].topic.name,
+        "partitions": [claim.partition for claim in claims],
+        "epochs": [claim.epoch for claim in claims],
+    }
+
+
+def _with_pickups(ids: Collection[str]) -> dict[str, Any]:
+    """Ids with the millisecond of their pickups, and the range of these."""
+    milliseconds = [pickup_of(trip_id) for trip_id in ids]
+    return {
+        "ids": _array(ids),
+        "milliseconds": _array(map(str, milliseconds)),
+        "start": _EPOCH + min(milliseconds) * _MILLISECOND,
+        "end": _EPOCH + (max(milliseconds) + 1) * _MILLISECOND,
+    }
+
+
+def _array(texts: Iterable[str]) -> str:
+    """An array literal of ids or numbers: many times quicker to bind than a list."""
+    return "{" + ",".join(texts) + "}"
+
+
+def _original_of(reversal: str) -> str:
+    return reversal[:-1] + format(int(reversal[-1], 16) & 14, "x")
+
+
+def _portions(letters: Sequence[DeadLetter]) -> Iterator[list[DeadLetter]]:
+    """The letters in lists that are small enough for a statement."""
+    some: list[DeadLetter] = []
+    size = 0
+    for letter in letters:
+        length = len(letter.payload or b"") + len(letter.key or b"")
+        if some and size + length > _LETTERS:
+            yield some
+            some, size = [], 0
+        some.append(letter)
+        size += length
+    if some:
+        yield some
+
+
+def _storable(text: str) -> str:
+    """The text as PostgreSQL takes it: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")

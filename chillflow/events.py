@@ -135,18 +135,3 @@ def pickup_of(trip_id: str) -> int:
 def event_id(trip_id: str, kind: str, revision: int) -> str:
     """`TRIP:TYPE:REVISION`: the same event has the same id whoever makes it."""
     return f"{trip_id}:{kind}:{revision}"
-
-
-def decode(polled: Polled, now: dt.datetime) -> Decoded:
-    """Reads a partition's records strictly; `now` is New York wall time, for events that claim to be of the future."""
-    events, offsets, dead = [], [], []
-    for offset, key, value in zip(polled.offsets, polled.keys, polled.values, strict=True):
-        try:
-            events.append(_decode(value or b""))
-            offsets.append(offset)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            dead.append(DeadLetter(polled.partition, offset, key, value, f"payload: {error}"))
-    return Decoded(polled, events, offsets, dead)
-
-
-_decode = msgspec.json.Decoder(Event).decode  # type: ignore[arg-type, var-annotated]

@@ -3,14 +3,13 @@
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 
 import polars as pl
 
 from chillflow.assembly import ServiceMonth, Settled, Table, month_of
 from chillflow.curation import REVISIONS, curate_trips
 from chillflow.events import ENDED, PAID, STARTED, key_of
-from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, ids_of_text
+from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, ids_of_text, no_ids
 
 Hour = tuple[str, int, dt.datetime]
 """(service, zone_id, beginning of the hour): a cell of the KPIs."""
@@ -56,10 +55,11 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
     complete = [trip for trip in settled if trip.complete]
     judged = [trip for trip in complete if not _is_loaded(trip, loaded)]
     anew = {key_of(trip.trip_id) for trip in judged if trip.trip_id != key_of(trip.trip_id)}
-    originals = ids_of_text(pl.Series("trip_id", sorted(set(taken_back) - anew), pl.String))
-    curated = curate_trips(frame_of(judged), originals)
-    unknown = frame_of([trip for trip in complete if _is_loaded(trip, loaded)]) if loaded else frame_of([])
-    quarantine = pl.concat([curated.quarantine, _not_in_file(unknown, curated.quarantine)])
+    originals = sorted(set(taken_back) - anew)
+    curated = curate_trips(frame_of(judged), ids_of_text(pl.Series(originals)) if originals else no_ids())
+    quarantine = curated.quarantine
+    if len(judged) < len(complete):
+        quarantine = pl.concat([quarantine, _not_in_file([trip for trip in complete if _is_loaded(trip, loaded)])])
     gone: dict[Table, list[str]] = {}
     for trip in settled:
         if trip.was is not None:
@@ -70,7 +70,7 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
         quarantine=quarantine,
         adjustments=curated.adjustments,
         incomplete=[trip for trip in settled if not trip.complete],
-        dirty=frozenset(chain(_left_behind(settled), *map(_hours, (curated.trips, quarantine, curated.adjustments)))),
+        dirty=frozenset(_left_behind(settled) | _hours(curated.trips, quarantine, curated.adjustments)),
     )
 
 
@@ -95,9 +95,10 @@ def _is_loaded(trip: Settled, loaded: Collection[ServiceMonth]) -> bool:
     return bool(loaded) and (trip.service, month_of(trip.trip_id)) in loaded
 
 
-def _not_in_file(unknown: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
+def _not_in_file(trips: Sequence[Settled]) -> pl.DataFrame:
     nothing = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-    return unknown.with_columns(**nothing, reason=pl.lit(NOT_IN_FILE)).select(like.columns)
+    frame = frame_of(trips).with_columns(**nothing, reason=pl.lit(NOT_IN_FILE))
+    return frame.select("trip_id", *RAW_COLUMNS, *nothing, "reason", *REVISIONS)
 
 
 def _left_behind(settled: Iterable[Settled]) -> set[Hour]:
@@ -118,8 +119,8 @@ def _cell(service: str, zone: int | None, at: dt.datetime) -> set[Hour]:
     return set() if zone is None else {(service, zone, at.replace(minute=0, second=0, microsecond=0))}
 
 
-def _hours(frame: pl.DataFrame) -> set[Hour]:
-    pickups = frame.select("service", "pickup_zone_id", pl.col("pickup_at").dt.truncate("1h"))
-    dropoffs = frame.select("service", "dropoff_zone_id", pl.col("dropoff_at").dt.truncate("1h"))
-    cells = pl.concat([pickups.rename(dict(zip(pickups.columns, dropoffs.columns, strict=True))), dropoffs])
-    return set(cells.unique().drop_nulls().iter_rows())
+def _hours(*frames: pl.DataFrame) -> set[Hour]:
+    ends = ("service", "pickup_zone_id", "pickup_at", "dropoff_zone_id", "dropoff_at")
+    rows = pl.concat([frame.select(ends) for frame in frames]).with_columns(pl.col(ends[2], ends[4]).dt.truncate("1h"))
+    pickups, dropoffs = rows.select(ends[:3]).unique(), rows.select(ends[0], *ends[3:]).unique()
+    return set(pickups.drop_nulls().iter_rows()) | set(dropoffs.drop_nulls().iter_rows())

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from chillflow.actors.held import Batch
 from chillflow.clock import Clock
-from chillflow.events import decode
+from chillflow.reading import decode
 from chillflow.stores.protocols import LogReader
 
 

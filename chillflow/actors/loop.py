@@ -169,8 +169,9 @@ class Loop:
         work: list[Work] = []
         for number, batch in enumerate(self._pending[0]):
             held = self.held.get(batch.partition)
-            if held is None or batch.begin != held.read_to:
+            if held is None:
                 continue
+            assert batch.begin == held.read_to, f"{held.claim.topic.name} {held.partition}: read past {held.read_to}"
             if held.rewinding:
                 self._pending[0][number] = batch = rewound(held, batch, self.options.limits)
                 yield "R4"
@@ -273,8 +274,10 @@ class Loop:
         self._say(str(error))
 
     def _let_go(self, partition: int) -> None:
-        """Forgets a partition: its state, and what was read of it."""
+        """Forgets a partition: its state, and what was read of it, which a later claim will read again."""
         self._take()
+        for waiting in self._pending:
+            waiting[:] = [batch for batch in waiting if batch.partition != partition]
         if self.held.pop(partition, None) is not None:
             self.reader.unassign(partition)
 

@@ -1,6 +1,6 @@
 """Kafka in memory, as assembly sees it: topics, partitions, retention; no threads, no waiting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from chillflow.errors import OffsetGone, ServiceDown, TopicMissing

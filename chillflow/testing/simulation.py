@@ -6,7 +6,7 @@ hold what the batch path makes of the same trips.
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,7 +15,6 @@ from chillflow.assembly import Limits
 from chillflow.clock import ManualClock
 from chillflow.errors import ServiceDown
 from chillflow.events import Event, key_of
-from chillflow.positions import Group
 from chillflow.testing.checkpoints import MemoryCheckpoints
 from chillflow.testing.log import MemoryLog, MemoryReader
 from chillflow.testing.warehouse import MemoryTripStore, MemoryWarehouse

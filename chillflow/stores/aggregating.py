@@ -1,8 +1,10 @@
 """KPIs of a month, computed where the rows are."""
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from psycopg import sql
+from psycopg import IsolationLevel, sql
 
 from chillflow.kpis import KEY, MEASURES
 from chillflow.months import Month
@@ -16,16 +18,19 @@ REACH = dt.timedelta(hours=25)
 
 
 def aggregate(connection: Connection, service: str, month: Month) -> int:
-    """Recomputes the hours that the month's trips touch, inside the transaction that the caller has begun.
+    """Recomputes the hours that the month's trips touch, in one transaction; the caller has begun none.
 
     Hours are those of the month, and those of the next one that its trips may end in. Rows that are right stay
-    untouched; returns the rows that were not. Marks the month in the ledger as done.
+    untouched; returns the rows that were not. Takes the notes of these hours out of `kpi_dirty`: exactly those that
+    were committed before the trips were read. Marks the month in the ledger as done.
     """
+    with _alone_with(connection, service, month), _snapshot(connection):
+        return _recompute(connection, service, month)
+
+
+def _recompute(connection: Connection, service: str, month: Month) -> int:
     names = slice_of(service, month)
     names |= {"end": month.next.start + REACH, "reach": month.start - REACH}
-    for one in (month, month.next):
-        connection.execute(query("lock_slice"), {"service": service, "month": one.date})
-    connection.execute(query("hold_month"), names)
     for setting in ("use_memory_to_sort", "take_the_time"):
         connection.execute(query(setting))
     _acquaint_planner(connection, month)
@@ -35,8 +40,33 @@ def aggregate(connection: Connection, service: str, month: Month) -> int:
     deleted = connection.execute(stale, names).rowcount
     fresh = query("insert_fresh_kpis", columns=sql.SQL(", ").join(map(sql.Identifier, columns)))
     inserted = connection.execute(fresh, names).rowcount
+    connection.execute(query("delete_notes"), names)
     connection.execute(query("mark_aggregated"), names)
     return max(deleted, inserted)
+
+
+@contextmanager
+def _alone_with(connection: Connection, service: str, month: Month) -> Iterator[None]:
+    """The locks of the slices that the month's hours belong to, and of the month's rows against loads."""
+    try:
+        for one in (month, month.next):
+            connection.execute(query("lock_slice"), {"service": service, "month": one.date})
+        connection.execute(query("hold_month"), slice_of(service, month))
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute(query("let_go_of_slices"))
+
+
+@contextmanager
+def _snapshot(connection: Connection) -> Iterator[None]:
+    """A transaction that sees one state of the database throughout."""
+    connection.isolation_level = IsolationLevel.REPEATABLE_READ
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        connection.isolation_level = None
 
 
 def _create_fresh() -> sql.Composed:

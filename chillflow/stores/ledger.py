@@ -39,7 +39,8 @@ class MonthEntry:
 class Loaded:
     """What a load did: rows of `trips` added, replaced and removed.
 
-    `not_in_file` are the month's rows that its file lacks, in all; `fresh` where the load made the month's partition.
+    `not_in_file` are the month's rows that its file lacks, in all; `fresh` where the load made the month's partition;
+    `completed` are incomplete trips of the stream that the file completed.
     """
 
     fresh: bool
@@ -47,6 +48,7 @@ class Loaded:
     updated: int
     removed: int
     not_in_file: int
+    completed: int = 0
 
 
 @dataclass(frozen=True)

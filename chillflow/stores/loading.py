@@ -5,8 +5,9 @@ The steps, all in one transaction, so that a load that is killed leaves nothing 
 1. copy trips into a table of its own, adjustments and quarantine into temporary ones; the rows must be the manifest's;
 2. lock the (service, month), then the month's partition; both until the commit;
 3. without a partition: the new table gets its key and is attached as the partition; else: settle and insert;
-4. settle and insert adjustments and quarantine; rows that the file does not know become `not_in_file`;
-5. write the ledger; commit.
+4. settle and insert adjustments and quarantine; rows that the file does not know become `not_in_file`; incomplete trips
+   of the stream that the file knows are closed;
+5. note the hours whose KPIs are no longer right, unless nothing changed; write the ledger; commit.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,15 +43,18 @@ def load(connection: Connection, entry: MonthEntry, trips: Tables, quarantine: T
     for name in ("view_loading_ids", "create_gone"):
         connection.execute(query(name))
     removed, replaced, inserted = (0, 0, entry.trips) if fresh else _merge_trips(connection, table, names)
-    _merge_rest(connection, names)
+    changed = inserted + removed + _merge_rest(connection, names)
+    completed = connection.execute(query("close_incomplete"), names).rowcount
     _drop_views(connection, table)
     if fresh:
         attach(connection, table, entry.month)
     elif table != MERGING:
         connection.execute(query("drop_loading_trips", table=table))
+    if changed:
+        connection.execute(query("note_month"), names)
     not_in_file = _one(connection, "count_not_in_file", names)["rows"]
     connection.execute(query("write_month"), parameters(entry, not_in_file))
-    return Loaded(fresh, inserted - replaced, replaced, removed - replaced, not_in_file)
+    return Loaded(fresh, inserted - replaced, replaced, removed - replaced, not_in_file, completed)
 
 
 def _copy(
@@ -89,17 +93,17 @@ def _merge_trips(connection: Connection, table: sql.Identifier, names: dict[str,
     return settled["removed"], settled["replaced"], inserted
 
 
-def _merge_rest(connection: Connection, names: dict[str, Any]) -> None:
-    """Step 4."""
-    for name in (
+def _merge_rest(connection: Connection, names: dict[str, Any]) -> int:
+    """Step 4; returns 0 where nothing was changed."""
+    steps = (
         "settle_adjustments",
         "settle_quarantine",
         "return_from_quarantine",
         "insert_adjustments",
         "insert_quarantine",
         "insert_gone",
-    ):
-        connection.execute(query(name), names)
+    )
+    return sum(connection.execute(query(name), names).rowcount for name in steps)
 
 
 def _drop_views(connection: Connection, table: sql.Identifier) -> None:

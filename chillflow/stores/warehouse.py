@@ -19,6 +19,7 @@ from chillflow.stores.postgres import Connection, address, connect, translated
 from chillflow.stores.queries import query
 
 Row = dict[str, Any]
+_LETTER = ("topic_ids", "partitions", "offsets")
 _EPOCH = dt.datetime(1970, 1, 1)
 _LAST = (dt.datetime(9999, 12, 31) - _EPOCH) // dt.timedelta(milliseconds=1)
 
@@ -83,7 +84,7 @@ class Warehouse:
 
         The ledger says `done`.
         """
-        with self._transaction() as connection:
+        with self._connected() as connection:
             return aggregating.aggregate(connection, service, month)
 
     def load_zones(self, zones: Iterable[tuple[int, str, str, str]]) -> ZonesChanged:
@@ -115,9 +116,53 @@ class Warehouse:
         names: Row = {"trip_id": given, **_pickup_range(given)}
         found: list[Row] = []
         with self._transaction() as connection:
-            for name in ("trip_in_trips", "trip_in_adjustments", "trip_in_quarantine"):
+            for name in ("trip_in_trips", "trip_in_adjustments", "trip_in_quarantine", "trip_in_incomplete_trips"):
                 found += (_plain(row) for row in connection.execute(query(name), names))
         return found
+
+    def count_stream(self, service: str, month: Month) -> Row | None:
+        """Brings the ledger's entry of a replayed month up to date, and returns it; None where a replay wrote none."""
+        with self._transaction() as connection:
+            connection.execute(query("count_stream"), slice_of(service, month))
+        return self.month(service, month, "stream")
+
+    def incomplete(
+        self,
+        service: str | None = None,
+        month: Month | None = None,
+        missing: str | None = None,
+        limit: int | None = 100,
+    ) -> list[Row]:
+        """Incomplete trips with plain values, the latest pickup first; `missing` is the type of an event."""
+        names: Row = {"service": service, "missing": missing, "limit": limit}
+        names |= {"start": month and month.start, "end": month and month.next.start}
+        with self._transaction() as connection:
+            return [_plain(row) for row in connection.execute(query("read_incomplete"), names)]
+
+    def dead_letters(
+        self,
+        topic: str | None = None,
+        partition: int | None = None,
+        reason: str | None = None,
+        redriven: bool | None = None,
+        limit: int | None = 100,
+        raw: bool = False,
+    ) -> list[Row]:
+        """Dead letters, the latest first; `reason` is a pattern of SQL's like.
+
+        Values are plain, key and payload as text where they are UTF-8; `raw` leaves values as they are.
+        """
+        names = {"topic": topic, "partition": partition, "reason": reason, "redriven": redriven, "limit": limit}
+        with self._transaction() as connection:
+            rows = connection.execute(query("read_dead_letters"), names).fetchall()
+        return rows if raw else [_plain(row) for row in rows]
+
+    def mark_redriven(self, letters: Iterable[tuple[str, int, int]]) -> int:
+        """Dead letters (topic id, partition, offset) that were repaired and sent; returns how many were found."""
+        given = list(letters)
+        names = {name: [letter[place] for letter in given] for place, name in enumerate(_LETTER)}
+        with self._transaction() as connection:
+            return connection.execute(query("mark_redriven"), names).rowcount
 
     def count(self, service: str, month: Month) -> list[Row]:
         """Rows of a month by `table` and, in quarantine, by `reason`: counted, not read from the ledger."""
@@ -126,9 +171,14 @@ class Warehouse:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        with self._connected() as connection, connection.transaction():
+            yield connection
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
         if self._connection is None or self._connection.closed:
             self._connection = migrations.connected(self.dsn, self.address)
-        with translated(self._connection, self.address), self._connection.transaction():
+        with translated(self._connection, self.address):
             yield self._connection
 
 
@@ -151,6 +201,8 @@ def _plain_value(value: Any) -> Any:
     match value:
         case Decimal() | uuid.UUID():
             return str(value)
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
         case dt.date():
             return value.isoformat()
         case float() if value != value or value in (float("inf"), float("-inf")):

@@ -2,12 +2,19 @@
 -- reach (25 h before it), end (25 h after the month).
 
 -- name: lock_slice
--- Aggregations that share an hour go one after the other.
-select pg_advisory_xact_lock(hashtextextended(format('chillflow kpis %%s %%s', %(service)s, %(month)s), 0))
+-- Aggregations that share an hour go one after the other. Taken before the transaction, whose snapshot must be later.
+select pg_advisory_lock(hashtextextended(format('chillflow kpis %%s %%s', %(service)s, %(month)s), 0))
 
 -- name: hold_month
 -- No load of the month commits between reading its trips and marking it as aggregated.
-select pg_advisory_xact_lock_shared(hashtextextended(format('chillflow month %%s %%s', %(service)s, %(month)s), 0))
+select pg_advisory_lock_shared(hashtextextended(format('chillflow month %%s %%s', %(service)s, %(month)s), 0))
+
+-- name: let_go_of_slices
+select pg_advisory_unlock_all()
+
+-- name: delete_notes
+-- The notes that this transaction's snapshot shows, and no later ones.
+delete from chillflow.kpi_dirty where service = %(service)s and hour >= %(start)s and hour < %(end)s
 
 -- name: create_fresh_kpis
 -- The hours as they must be. Apart from the table it goes into, so that PostgreSQL may work in parallel.

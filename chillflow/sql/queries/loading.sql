@@ -179,6 +179,20 @@ where not exists (
 insert into chillflow.quarantine
 select gone.* from pg_temp.gone
 
+-- name: close_incomplete
+-- Trips that the stream did not complete, and the file knows.
+delete from chillflow.incomplete_trips as old
+where old.service = %(service)s
+    and old.pickup_at >= %(start)s
+    and old.pickup_at < %(end)s
+    and exists (select from pg_temp.loading_ids as known where known.trip_id = old.trip_id)
+
+-- name: note_month
+-- All zones of the month's hours, and of the 25 after it in which its trips may end.
+insert into chillflow.kpi_dirty (service, hour)
+select %(service)s, hour
+from generate_series(%(start)s, %(end)s + interval '24 hours', interval '1 hour') as hour
+
 -- name: count_not_in_file
 select count(*) as rows
 from chillflow.quarantine

@@ -1,0 +1,313 @@
+"""The event log: Kafka. docs/events.md is the contract of its topic, docs/services.md tells how brokers differ.
+
+Partitions are read by assignment, never by group rebalancing: PostgreSQL says who may read on from where.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
+from chillflow.events import Polled
+from chillflow.positions import Topic
+
+Config = Mapping[str, str]
+"""librdkafka's settings of a connection: bootstrap.servers, and security where there is some."""
+
+PATIENCE = 5.0
+SIGN_OF_LIFE = 1.0
+"""How long a reader that gets nothing waits before it asks the broker whether it is there, in seconds."""
+
+_MEGABYTE = 1 << 20
+_log = logging.getLogger("chillflow.kafka")
+
+
+def describe(config: Config, name: str) -> Topic:
+    """The topic as the broker knows it; raises TopicMissing and ServiceDown."""
+    admin = AdminClient({**config, "logger": _log, "socket.timeout.ms": 5000})
+    found = _listed(admin, config, name)
+    if found is None:
+        raise TopicMissing(name)
+    return found
+
+
+def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
+    """The topic, made with this number of partitions if it is missing; raises ServiceDown."""
+    admin = AdminClient({**config, "logger": _log, "socket.timeout.ms": 5000})
+    deadline = time.monotonic() + 4 * PATIENCE
+    while (found := _listed(admin, config, name)) is None:
+        [made] = admin.create_topics([NewTopic(name, num_partitions=partitions)]).values()
+        try:
+            made.result(PATIENCE)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS and time.monotonic() > deadline:
+                raise _down(config, error.args[0].str()) from error
+        time.sleep(0.05)
+    return found
+
+
+def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
+    try:
+        listed = admin.list_topics(name, timeout=PATIENCE)
+        facts = listed.topics.get(name)
+        if facts is None or facts.error is not None or not facts.partitions:
+            return None
+        [described] = admin.describe_topics(TopicCollection([name]), request_timeout=PATIENCE).values()
+        identity = str(described.result(PATIENCE).topic_id)
+    except KafkaException as error:
+        raise _down(config, error.args[0].str()) from error
+    return Topic(name, identity, len(facts.partitions))
+
+
+class KafkaReader:
+    """Reads partitions of a topic by assignment; for one thread at a time. See protocols.LogReader."""
+
+    def __init__(self, config: Config, topic: str) -> None:
+        self._config, self.name = config, topic
+        self._consumer = Consumer(_reading(config) | {
+            "queued.min.messages": 60_000,
+            "queued.max.messages.kbytes": 131_072,
+            "fetch.wait.max.ms": 50,
+        })  # fmt: skip
+        self._probe: Consumer | None = None
+        self._positions: dict[int, int] = {}
+        self._ends: set[int] = set()
+        self._sign_of_life = time.monotonic()
+
+    def topic(self) -> Topic:
+        return describe(self._config, self.name)
+
+    def range(self, partition: int) -> tuple[int, int]:
+        """Asks for the end by reading up to it: the embedded broker's own answer is wrong."""
+        if self._probe is None:
+            self._probe = Consumer(_reading(self._config) | {"fetch.wait.max.ms": 50})
+        place = TopicPartition(self.name, partition)
+        try:
+            low, high = self._probe.get_watermark_offsets(place, timeout=PATIENCE, cached=False)
+        except KafkaException as error:
+            raise self._translated(error.args[0]) from error
+        self._probe.assign([TopicPartition(self.name, partition, max(low, high - 1))])
+        deadline = time.monotonic() + 2 * PATIENCE
+        try:
+            while time.monotonic() < deadline:
+                message = self._probe.poll(0.5)
+                if message is None:
+                    continue
+                if (error := message.error()) is None:
+                    continue
+                if error.code() == KafkaError._PARTITION_EOF:
+                    return max(low, 0), int(message.offset() or 0)
+                raise self._translated(error)
+        finally:
+            self._probe.unassign()
+        raise _down(self._config, "it does not tell the end of a partition")
+
+    def assign(self, partition: int, offset: int) -> None:
+        self.unassign(partition)
+        self._consumer.incremental_assign([TopicPartition(self.name, partition, offset)])
+        self._positions[partition] = offset
+        self._sign_of_life = time.monotonic()
+
+    def unassign(self, partition: int) -> None:
+        if self._positions.pop(partition, None) is not None:
+            self._consumer.incremental_unassign([TopicPartition(self.name, partition)])
+        self._ends.discard(partition)
+
+    def poll(self, limit: int, timeout: float) -> list[Polled]:
+        if not self._positions:
+            time.sleep(timeout)
+            return []
+        try:
+            messages = self._consumer.consume(1, timeout)
+            messages += self._consumer.consume(limit, 0.0)
+        except KafkaException as error:
+            raise self._translated(error.args[0]) from error
+        now = time.monotonic()
+        if messages:
+            self._sign_of_life = now
+            return self._sorted(messages)
+        if now - self._sign_of_life < SIGN_OF_LIFE:
+            return []
+        self._ask()
+        self._sign_of_life = time.monotonic()
+        return [
+            Polled(partition, self._positions[partition], self._positions[partition], [], [], [], at_end=True)
+            for partition in sorted(self._ends)
+        ]
+
+    def commit(self, group: str, offsets: Mapping[int, int]) -> None:
+        places = [TopicPartition(self.name, partition, offset) for partition, offset in offsets.items()]
+        try:
+            self._consumer.commit(offsets=places, asynchronous=True)
+        except KafkaException as error:
+            _log.debug("offsets for lag tools were not stored: %s", error)
+
+    def close(self) -> None:
+        self._consumer.close()
+        if self._probe is not None:
+            self._probe.close()
+
+    def _sorted(self, messages: Iterable[Message]) -> list[Polled]:
+        """The messages by partition, in their order."""
+        found: dict[int, tuple[list[int], list[bytes | None], list[bytes | None]]] = {}
+        ended: dict[int, int] = {}
+        for message in messages:
+            partition = message.partition()
+            if (error := message.error()) is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    self._raise(error, partition)
+                ended[partition] = message.offset()
+                continue
+            if (lists := found.get(partition)) is None:
+                lists = found[partition] = ([], [], [])
+            lists[0].append(message.offset())
+            lists[1].append(message.key())
+            lists[2].append(message.value())
+        polled = []
+        for partition in sorted(found.keys() | ended.keys()):
+            begin = self._positions.get(partition)
+            if begin is None:
+                continue
+            offsets, keys, values = found.get(partition, ([], [], []))
+            end = max(offsets[-1] + 1 if offsets else begin, ended.get(partition, 0))
+            self._positions[partition] = end
+            at_end = ended.get(partition) == end
+            self._ends = self._ends | {partition} if at_end else self._ends - {partition}
+            polled.append(Polled(partition, begin, end, offsets, keys, values, at_end))
+        return polled
+
+    def _raise(self, error: KafkaError, partition: int | None) -> None:
+        """Raises what a reader cannot go on from; what librdkafka deals with itself passes."""
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and partition is not None:
+            needed = self._positions.get(partition, 0)
+            first, _ = self.range(partition)
+            raise OffsetGone(self.name, partition, needed, first)
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            raise TopicMissing(self.name)
+        if not error.retriable():
+            raise self._translated(error)
+
+    def _ask(self) -> None:
+        """A sign of life of the broker of each partition; raises ServiceDown."""
+        for partition in self._positions:
+            place = TopicPartition(self.name, partition)
+            try:
+                self._consumer.get_watermark_offsets(place, timeout=SIGN_OF_LIFE * 2, cached=False)
+            except KafkaException as error:
+                raise self._translated(error.args[0]) from error
+
+    def _translated(self, error: KafkaError) -> Exception:
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+            return TopicMissing(self.name)
+        return _down(self._config, error.str())
+
+
+class KafkaWriter:
+    """An idempotent producer. See protocols.LogWriter."""
+
+    def __init__(self, config: Config, topic: str) -> None:
+        self._config, self.name = config, topic
+        self._failed: KafkaError | None = None
+        self._chunks: list[_Chunk] = []
+        self._acknowledged = 0
+        self._producer = Producer({
+            **config,
+            "logger": _log,
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "compression.type": "lz4",
+            "linger.ms": 20,
+            "batch.size": _MEGABYTE,
+            "batch.num.messages": 10_000,
+            "message.max.bytes": 16 * _MEGABYTE,
+            "queue.buffering.max.messages": 400_000,
+            "queue.buffering.max.kbytes": 524_288,
+            "delivery.timeout.ms": 120_000,
+        })  # fmt: skip
+
+    def send(self, key: bytes, value: bytes, mark: int = 0) -> None:
+        self.send_all([key], [value], mark)
+
+    def send_all(self, keys: Sequence[bytes], values: Sequence[bytes], first_mark: int) -> None:
+        chunk = _Chunk(self, first_mark, len(keys))
+        self._chunks.append(chunk)
+        messages: list[dict[str, Any]] = [
+            {"key": key, "value": value} for key, value in zip(keys, values, strict=True)
+        ]
+        while messages:
+            self._raise()
+            try:
+                sent = self._producer.produce_batch(self.name, messages, on_delivery=chunk.delivered)
+            except BufferError:
+                sent = 0
+            if sent < len(messages):
+                messages = [message for message in messages if message.pop("_error", None)]
+                self._producer.poll(0.05)
+            else:
+                messages = []
+        self._producer.poll(0)
+
+    def acknowledged(self) -> int:
+        self._producer.poll(0)
+        self._raise()
+        while self._chunks and not self._chunks[0].left:
+            self._acknowledged = self._chunks.pop(0).end
+        return self._acknowledged
+
+    def flush(self) -> None:
+        while self._producer.flush(1.0):
+            self._raise()
+        self._raise()
+        self.acknowledged()
+
+    def close(self) -> None:
+        self._producer.flush(PATIENCE)
+
+    def _raise(self) -> None:
+        if self._failed is not None:
+            raise _down(self._config, self._failed.str())
+
+
+class _Chunk:
+    """Records sent together: how many of them the broker has not acknowledged."""
+
+    def __init__(self, writer: KafkaWriter, first: int, records: int) -> None:
+        self.writer, self.end, self.left = writer, first + records, records
+
+    def delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.left -= 1
+        else:
+            self.writer._failed = error
+
+
+def _reading(config: Config) -> dict[str, Any]:
+    return {
+        **config,
+        "logger": _log,
+        "group.id": "chillflow",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "error",
+        "fetch.message.max.bytes": 16 * _MEGABYTE,
+        "fetch.max.bytes": 64 * _MEGABYTE,
+        "receive.message.max.bytes": 128 * _MEGABYTE,
+        "topic.metadata.refresh.interval.ms": 10_000,
+    }
+
+
+def _down(config: Config, why: str) -> ServiceDown:
+    return ServiceDown("Kafka", config.get("bootstrap.servers", ""), why)

@@ -36,10 +36,8 @@ class Inline:
 class Fetching:
     """Reads one batch ahead. The reader belongs to the thread while a batch is on its way; `take` ends that."""
 
-    def __init__(
-        self, reader: LogReader, group: str, clock: Clock, thread: Thread, limit: int, patience: float
-    ) -> None:
-        self.reader, self.group, self.clock = reader, group, clock
+    def __init__(self, reader: LogReader, clock: Clock, thread: Thread, limit: int, patience: float) -> None:
+        self.reader, self.clock = reader, clock
         self.limit, self.patience = limit, patience
         self._thread = thread
         self._coming: Future[list[Batch]] | None = None
@@ -56,6 +54,6 @@ class Fetching:
 
     def _fetch(self, commits: dict[int, int]) -> list[Batch]:
         if commits:
-            self.reader.commit(self.group, commits)
+            self.reader.commit(commits)
         now = self.clock.wall()
         return [Batch.of(decode(polled, now)) for polled in self.reader.poll(self.limit, self.patience)]

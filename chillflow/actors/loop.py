@@ -45,7 +45,6 @@ class Loop:
     def __init__(
         self,
         name: str,
-        group: str,
         reader: LogReader,
         store: TripStore,
         checkpoints: Checkpoints,
@@ -59,7 +58,7 @@ class Loop:
         self.ended = False
         self.held: dict[int, Held] = {}
         self._say = say
-        self._fetching = Fetching(reader, group, clock, thread or Inline(), self.options.batch, self.options.patience)
+        self._fetching = Fetching(reader, clock, thread or Inline(), self.options.batch, self.options.patience)
         self._orders: queue.SimpleQueue[Callable[[], Iterator[str]]] = queue.SimpleQueue()
         self._waiting: dict[int, Group] = {}
         self._failed: dict[int, ChillFlowError] = {}

@@ -17,7 +17,8 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
 from chillflow.events import Polled
@@ -32,11 +33,13 @@ SIGN_OF_LIFE = 1.0
 
 _MEGABYTE = 1 << 20
 _log = logging.getLogger("chillflow.kafka")
+_log.addHandler(logging.NullHandler())
+_log.propagate = False  # librdkafka tries again by itself, and says so at length
 
 
 def describe(config: Config, name: str) -> Topic:
     """The topic as the broker knows it; raises TopicMissing and ServiceDown."""
-    admin = AdminClient({**config, "logger": _log, "socket.timeout.ms": 5000})
+    admin = _admin(config)
     found = _listed(admin, config, name)
     if found is None:
         raise TopicMissing(name)
@@ -45,7 +48,7 @@ def describe(config: Config, name: str) -> Topic:
 
 def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
     """The topic, made with this number of partitions if it is missing; raises ServiceDown."""
-    admin = AdminClient({**config, "logger": _log, "socket.timeout.ms": 5000})
+    admin = _admin(config)
     deadline = time.monotonic() + 4 * PATIENCE
     while (found := _listed(admin, config, name)) is None:
         [made] = admin.create_topics([NewTopic(name, num_partitions=partitions)]).values()
@@ -56,6 +59,11 @@ def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
                 raise _down(config, error.args[0].str()) from error
         time.sleep(0.05)
     return found
+
+
+def _admin(config: Config) -> AdminClient:
+    settings: dict[str, Any] = {**config, "logger": _log, "socket.timeout.ms": 5000}
+    return AdminClient(settings)
 
 
 def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
@@ -74,9 +82,10 @@ def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
 class KafkaReader:
     """Reads partitions of a topic by assignment; for one thread at a time. See protocols.LogReader."""
 
-    def __init__(self, config: Config, topic: str) -> None:
+    def __init__(self, config: Config, topic: str, group: str = "chillflow") -> None:
         self._config, self.name = config, topic
         self._consumer = Consumer(_reading(config) | {
+            "group.id": group,
             "queued.min.messages": 60_000,
             "queued.max.messages.kbytes": 131_072,
             "fetch.wait.max.ms": 50,
@@ -85,6 +94,7 @@ class KafkaReader:
         self._positions: dict[int, int] = {}
         self._ends: set[int] = set()
         self._sign_of_life = time.monotonic()
+        self._trouble: tuple[KafkaError, int] | None = None
 
     def topic(self) -> Topic:
         return describe(self._config, self.name)
@@ -105,11 +115,11 @@ class KafkaReader:
                 message = self._probe.poll(0.5)
                 if message is None:
                     continue
-                if (error := message.error()) is None:
+                if (fault := message.error()) is None:
                     continue
-                if error.code() == KafkaError._PARTITION_EOF:
+                if fault.code() == KafkaError._PARTITION_EOF:
                     return max(low, 0), int(message.offset() or 0)
-                raise self._translated(error)
+                raise self._translated(fault)
         finally:
             self._probe.unassign()
         raise _down(self._config, "it does not tell the end of a partition")
@@ -129,6 +139,7 @@ class KafkaReader:
         if not self._positions:
             time.sleep(timeout)
             return []
+        self._raise()
         try:
             messages = self._consumer.consume(1, timeout)
             messages += self._consumer.consume(limit, 0.0)
@@ -137,7 +148,10 @@ class KafkaReader:
         now = time.monotonic()
         if messages:
             self._sign_of_life = now
-            return self._sorted(messages)
+            polled = self._sorted(messages)
+            if not polled:
+                self._raise()
+            return polled
         if now - self._sign_of_life < SIGN_OF_LIFE:
             return []
         self._ask()
@@ -147,7 +161,7 @@ class KafkaReader:
             for partition in sorted(self._ends)
         ]
 
-    def commit(self, group: str, offsets: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int]) -> None:
         places = [TopicPartition(self.name, partition, offset) for partition, offset in offsets.items()]
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
@@ -164,15 +178,16 @@ class KafkaReader:
         found: dict[int, tuple[list[int], list[bytes | None], list[bytes | None]]] = {}
         ended: dict[int, int] = {}
         for message in messages:
-            partition = message.partition()
+            partition, offset = message.partition() or 0, message.offset() or 0
             if (error := message.error()) is not None:
-                if error.code() != KafkaError._PARTITION_EOF:
-                    self._raise(error, partition)
-                ended[partition] = message.offset()
+                if error.code() == KafkaError._PARTITION_EOF:
+                    ended[partition] = offset
+                else:
+                    self._trouble = error, partition
                 continue
             if (lists := found.get(partition)) is None:
                 lists = found[partition] = ([], [], [])
-            lists[0].append(message.offset())
+            lists[0].append(offset)
             lists[1].append(message.key())
             lists[2].append(message.value())
         polled = []
@@ -188,15 +203,16 @@ class KafkaReader:
             polled.append(Polled(partition, begin, end, offsets, keys, values, at_end))
         return polled
 
-    def _raise(self, error: KafkaError, partition: int | None) -> None:
-        """Raises what a reader cannot go on from; what librdkafka deals with itself passes."""
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE) and partition is not None:
-            needed = self._positions.get(partition, 0)
-            first, _ = self.range(partition)
-            raise OffsetGone(self.name, partition, needed, first)
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
-            raise TopicMissing(self.name)
-        if not error.retriable():
+    def _raise(self) -> None:
+        """Raises what a reader cannot go on from, once what was read beside it is out of the way."""
+        if self._trouble is None:
+            return
+        (error, partition), self._trouble = self._trouble, None
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            needed = self._positions.get(partition)
+            if needed is not None:
+                raise OffsetGone(self.name, partition, needed, self.range(partition)[0])
+        elif not error.retriable():
             raise self._translated(error)
 
     def _ask(self) -> None:
@@ -243,9 +259,7 @@ class KafkaWriter:
     def send_all(self, keys: Sequence[bytes], values: Sequence[bytes], first_mark: int) -> None:
         chunk = _Chunk(self, first_mark, len(keys))
         self._chunks.append(chunk)
-        messages: list[dict[str, Any]] = [
-            {"key": key, "value": value} for key, value in zip(keys, values, strict=True)
-        ]
+        messages: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in zip(keys, values, strict=True)]
         while messages:
             self._raise()
             try:

@@ -46,7 +46,7 @@ class LogReader(Protocol):
         """
         ...
 
-    def commit(self, group: str, offsets: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int]) -> None:
         """Tells the broker, for lag tools only; does not wait and does not fail."""
         ...
 

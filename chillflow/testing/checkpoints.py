@@ -1,43 +1,28 @@
 """Redis in memory, as assembly sees it; what it holds can be lost, old or damaged."""
 
 import random
-import zlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from chillflow.positions import Claim
+from chillflow.stores.snapshots import open_for, seal
 
-
-@dataclass(frozen=True)
-class Snapshot:
-    token: str
-    topic_id: str
-    offset: int
-    payload: bytes
-    checksum: int
+Key = tuple[str, str, int]
 
 
 @dataclass
 class MemoryCheckpoints:
     """`away`: saves are not taken, loads find nothing."""
 
-    saved: dict[tuple[str, str, int], Snapshot] = field(default_factory=dict)
+    saved: dict[Key, bytes] = field(default_factory=dict)
     away: bool = False
 
     def save(self, claim: Claim, offset: int, payload: bytes) -> bool:
-        if self.away:
-            return False
-        self.saved[_key(claim)] = Snapshot(claim.token, claim.topic.topic_id, offset, payload, zlib.crc32(payload))
-        return True
+        if not self.away:
+            self.saved[_key(claim)] = seal(claim, offset, payload)
+        return not self.away
 
     def load(self, claim: Claim) -> tuple[int, bytes] | None:
-        found = None if self.away else self.saved.get(_key(claim))
-        if found is None or found.token != claim.replaced or found.topic_id != claim.topic.topic_id:
-            return None
-        if zlib.crc32(found.payload) != found.checksum:
-            return None
-        if not claim.position.rewind_offset <= found.offset <= claim.position.next_offset:
-            return None
-        return found.offset, found.payload
+        return None if self.away else open_for(claim, self.saved.get(_key(claim)))
 
     def close(self) -> None:
         pass
@@ -46,12 +31,11 @@ class MemoryCheckpoints:
         self.saved.clear()
 
     def corrupt(self, dice: random.Random) -> None:
+        """Flips a bit of each snapshot."""
         for key, found in self.saved.items():
-            if found.payload:
-                at = dice.randrange(len(found.payload))
-                damaged = bytes([*found.payload[:at], found.payload[at] ^ 0x5A, *found.payload[at + 1 :]])
-                self.saved[key] = replace(found, payload=damaged)
+            at = dice.randrange(len(found))
+            self.saved[key] = found[:at] + bytes([found[at] ^ 1 << dice.randrange(8)]) + found[at + 1 :]
 
 
-def _key(claim: Claim) -> tuple[str, str, int]:
+def _key(claim: Claim) -> Key:
     return claim.group, claim.topic.name, claim.partition

@@ -82,7 +82,7 @@ class MemoryReader:
             )
         return polled
 
-    def commit(self, group: str, offsets: Mapping[int, int]) -> None:
+    def commit(self, offsets: Mapping[int, int]) -> None:
         self.committed |= offsets
 
     def close(self) -> None:

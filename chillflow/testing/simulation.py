@@ -149,7 +149,7 @@ class Simulation:
     def _start(self) -> None:
         store = self._store()
         reader, name = MemoryReader(self.log, TOPIC), f"assembler-{self._stores}"
-        loop = Loop(name, GROUP, reader, store, self.checkpoints, self.clock, OPTIONS, say=self.told.append)
+        loop = Loop(name, reader, store, self.checkpoints, self.clock, OPTIONS, say=self.told.append)
         self.processes[name] = Process(loop, store)
 
     def _crash(self) -> None:

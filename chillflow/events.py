@@ -74,7 +74,7 @@ SLOTS: dict[type, int] = {TripStarted: 0, TripEnded: 1, PaymentProcessed: 2}
 Slot = tuple[Any, ...]
 """(revision, *columns of STARTED, ENDED or PAID): money as floats of dollars with two decimals, times as datetimes."""
 
-slot_of = {
+slot_of: dict[type, Any] = {
     TripStarted: attrgetter("revision", *STARTED),
     TripEnded: attrgetter("revision", *ENDED),
     PaymentProcessed: attrgetter("revision", *PAID),

@@ -5,9 +5,11 @@ import re
 from collections.abc import Sequence
 from math import isfinite
 from operator import attrgetter
+from typing import cast
 
 import msgspec
 import numpy as np
+import polars as pl
 
 from chillflow.events import (
     MAX_BYTES,
@@ -38,6 +40,7 @@ _HEX = [place for place in range(36) if place not in _DASHES]
 _VALUES = np.full(256, 255, np.uint8)
 _VALUES[np.frombuffer(b"0123456789abcdef", np.uint8)] = np.arange(16, dtype=np.uint8)
 _amounts = attrgetter(*MONEY)
+_texts = attrgetter("store_and_fwd", "request_source")
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 Digits = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
@@ -156,15 +159,20 @@ def _odd(events: Sequence[Event], keys: Sequence[bytes | None], latest: dt.datet
     bad: Flags = (digits > 15).any(axis=1) | (digits[:, 12] != 8) | (digits[:, 16] & 12 != 8)
     bad |= (asked[:, :31] != digits[:, :31]).any(axis=1) | (asked[:, 31] != digits[:, 31] & 14)
     pickups = digits[:, :12].astype(np.int64) @ _PLACES
-    at = np.array([event.event_at for event in events], dtype="datetime64[us]").astype(np.int64)
+    at = _microseconds([event.event_at for event in events])
     since = at // 1000 - pickups
     bad |= (since < 0) | (since > 86_400_000) | (at < 0) | (at > (latest - EPOCH) // _MICROSECOND)
-    for row, event in enumerate(events):
-        if isinstance(event, TripStarted):
-            bad[row] |= event.event_at != event.pickup_at or since[row] != 0 or _has_nul(event)
-        elif isinstance(event, TripEnded):
-            bad[row] |= event.trip_distance is not None and not isfinite(event.trip_distance)
-    rows = [row for row, event in enumerate(events) if type(event) is PaymentProcessed]
+    kinds = [type(event) for event in events]
+    rows = [row for row, kind in enumerate(kinds) if kind is TripStarted]
+    if rows:
+        started = [cast(TripStarted, events[row]) for row in rows]
+        bad[rows] |= (_microseconds([event.pickup_at for event in started]) != at[rows]) | (since[rows] != 0)
+        if any("\0" in text for text in {text for event in started for text in _texts(event) if text}):
+            bad[rows] |= [any("\0" in text for text in _texts(event) if text) for event in started]
+    rows = [row for row, kind in enumerate(kinds) if kind is TripEnded]
+    if rows:
+        bad[rows] |= np.isinf(np.array([cast(TripEnded, events[row]).trip_distance for row in rows], dtype=np.float64))
+    rows = [row for row, kind in enumerate(kinds) if kind is PaymentProcessed]
     if rows:
         cents = np.array([_amounts(events[row]) for row in rows], dtype=np.float64) * 100
         odd = (np.abs(cents - np.rint(cents)) > 1e-4) | (np.abs(cents) > MAX_CENTS + 0.5)  # NaN, a missing one, is not
@@ -213,5 +221,6 @@ def _digits(texts: list[str]) -> Digits:
     return digits
 
 
-def _has_nul(event: TripStarted) -> bool:
-    return "\0" in (event.store_and_fwd or "") or "\0" in (event.request_source or "")
+def _microseconds(times: list[dt.datetime]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    """Wall times since 1970."""
+    return pl.Series(times, dtype=pl.Datetime("us")).to_physical().to_numpy()

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from chillflow.assembly.rows import Slots
 from chillflow.events import SLOTS, Decoded, Slot, slot_of
 
+_reading = {kind: (SLOTS[kind], slot_of[kind]) for kind in SLOTS}
+
 BEGINNING = dt.datetime(1, 1, 1)
 
 
-@dataclass
+@dataclass(slots=True)
 class Arrival:
     """A trip's events in one batch, merged; `high` is the greatest event time of the batch up to its first event."""
 
@@ -44,18 +46,20 @@ def gather(decoded: Decoded) -> Gathered:
     found = Gathered(polled.partition, polled.begin, polled.end, events=len(decoded.events))
     trips, high = found.trips, BEGINNING
     for event, offset in zip(decoded.events, decoded.offsets, strict=True):
-        kind = type(event)
         if event.event_at > high:
             high = event.event_at
         arrival = trips.get(event.trip_id)
         if arrival is None:
             arrival = trips[event.trip_id] = Arrival(event.service, offset, high, [None, None, None])
-        new, which = slot_of[kind](event), SLOTS[kind]
-        slot = arrival.filled[which]
-        if slot is None or new[0] > slot[0]:
+        which, slot = _reading[type(event)]
+        new, old = slot(event), arrival.filled[which]
+        if old is None:
             arrival.filled[which] = new
-        found.duplicates += slot is not None
-        found.conflicting += slot is not None and slot[0] == new[0] and slot != new
+            continue
+        if new[0] > old[0]:
+            arrival.filled[which] = new
+        found.duplicates += 1
+        found.conflicting += new[0] == old[0] and new != old
     if trips:
         found.high = high
     return found

@@ -256,9 +256,8 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
     texts = frame.filter(fixed).select(raw=_before_fixes())["raw"]
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
     frame = frame.with_columns(raw.scatter(fixed.arg_true(), texts))
-    return frame.with_columns(
-        trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at"
-    ).select("trip_id", *RAW_COLUMNS, "flags", "raw", *(name for name in REVISIONS if name in frame.columns))  # fmt: skip
+    frame = frame.with_columns(trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at")
+    return frame.select("trip_id", *RAW_COLUMNS, "flags", "raw", *(name for name in REVISIONS if name in frame.columns))
 
 
 def _mark_seen(frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.Series]:

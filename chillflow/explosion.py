@@ -43,7 +43,7 @@ def explode(trips: pl.DataFrame, slots: Iterable[int] = (0, 1, 2)) -> pl.DataFra
 
 
 def implode(events: Iterable[Event]) -> pl.DataFrame:
-    """The trips (raw columns and `trip_id`) that events tell in full, in order of first event: the inverse of explode."""
+    """The trips (raw columns and `trip_id`) that events tell in full, by first event: the inverse of explode."""
     found: dict[str, list[object]] = {}
     for event in events:
         trip = found.setdefault(event.trip_id, [event.service, None, None, None])
@@ -52,7 +52,8 @@ def implode(events: Iterable[Event]) -> pl.DataFrame:
         (trip_id, service, *started, *ended, *paid)  # type: ignore[misc]
         for trip_id, (service, started, ended, paid) in found.items()
     ]
-    schema: Any = {"trip_id": pl.String, "service": SERVICE} | {name: _kind(name) for names in COLUMNS for name in names}
+    kinds = {name: _kind(name) for names in COLUMNS for name in names}
+    schema: Any = {"trip_id": pl.String, "service": SERVICE, **kinds}
     frame = pl.DataFrame(rows, schema=schema, orient="row")
     cents = ((col(name) * 100).round().cast(pl.Int32) for name in MONEY)
     return frame.with_columns(ids_of_text(frame["trip_id"]), *cents).select("trip_id", *RAW_COLUMNS)

@@ -74,12 +74,9 @@ class MemoryReader:
             records = found.records[partition][begin : begin + limit]
             end = begin + len(records)
             self._at[partition] = end
-            polled.append(
-                Polled(
-                    partition, begin, end, list(range(begin, end)), [key for key, _ in records],
-                    [value for _, value in records], end == len(found.records[partition]),
-                )  # fmt: skip
-            )
+            keys, values = [key for key, _ in records], [value for _, value in records]
+            at_end = end == len(found.records[partition])
+            polled.append(Polled(partition, begin, end, list(range(begin, end)), keys, values, at_end))
         return polled
 
     def commit(self, offsets: Mapping[int, int]) -> None:

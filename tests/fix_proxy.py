@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -54,8 +55,7 @@ class Proxy:
                 if lose == "before":
                     break
                 swallow.set()
-            if not self.silent.is_set():
-                server.sendall(data)
+            self._send(server, data)
         _cut(client)
         _cut(server)
 
@@ -63,10 +63,14 @@ class Proxy:
         while data := _received(server):
             if swallow.is_set():
                 break
-            if not self.silent.is_set():
-                client.sendall(data)
+            self._send(client, data)
         _cut(client)
         _cut(server)
+
+    def _send(self, to: socket.socket, data: bytes) -> None:
+        if not self.silent.is_set():
+            with suppress(OSError):
+                to.sendall(data)
 
 
 def _received(from_: socket.socket) -> bytes:
@@ -77,8 +81,6 @@ def _received(from_: socket.socket) -> bytes:
 
 
 def _cut(one: socket.socket) -> None:
-    try:
+    with suppress(OSError):
         one.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
     one.close()

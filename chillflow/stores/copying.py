@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import cache
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
@@ -40,7 +41,7 @@ def copy_in(
 
 
 def copy_rows(connection: psycopg.Connection[Any], table: sql.Identifier, schema: pa.Schema, rows: pa.Table) -> int:
-    """As copy_in, for a batch that is there already and small: no threads, which would cost more than they save."""
+    """As copy_in, for a batch that is there already and small: no threads, which would cost more than they spare."""
     with connection.cursor() as cursor:
         with cursor.copy(_statement(table, schema, "format binary")) as copy:
             copy.write(b"".join(encoded(schema, [rows])))
@@ -59,14 +60,20 @@ def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
 
 def encoded(schema: pa.Schema, tables: Iterable[pa.Table]) -> Iterator[bytes]:
     """The tables as PostgreSQL's binary COPY format, in chunks."""
-    plain = pa.schema([(field.name, getattr(field.type, "storage_type", field.type)) for field in schema])
-    builders = {field.name: _builder(field) for field in plain}
+    plain, builders = _plain(schema)
     encoder = ArrowToPostgresBinaryEncoder.new_with_encoders(plain, builders)
     yield encoder.write_header()
     for table in tables:
         for batch in table.select(schema.names).cast(plain).to_batches(max_chunksize=ROWS):
             yield encoder.write_batch(batch)
     yield encoder.finish()
+
+
+@cache
+def _plain(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
+    """The schema without extension types, which the encoder does not know, and how its columns are encoded."""
+    plain = pa.schema([(field.name, getattr(field.type, "storage_type", field.type)) for field in schema])
+    return plain, {field.name: _builder(field) for field in plain}
 
 
 def _statement(table: sql.Identifier, schema: pa.Schema, options: LiteralString) -> sql.Composed:

@@ -40,6 +40,8 @@ class Patience:
             "enable_seqscan": "off",
             "enable_hashjoin": "off",
             "enable_mergejoin": "off",
+            "enable_material": "off",
+            "enable_bitmapscan": "off",
             "jit": "off",
         }
 

@@ -4,16 +4,18 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import polars as pl
 from psycopg import sql
 from psycopg.rows import tuple_row
 
-from chillflow.assembly import Known, ServiceMonth, Table
+from chillflow.assembly import Known, ServiceMonth, Table, month_of
 from chillflow.errors import Fenced, WarehouseRefused
 from chillflow.events import DeadLetter, pickup_of
 from chillflow.months import Month
 from chillflow.placing import Placed
 from chillflow.positions import Claim, Position, Topic
 from chillflow.stores.copying import copy_rows
+from chillflow.stores.partitions import partition_name
 from chillflow.stores.postgres import Connection
 from chillflow.stores.queries import query
 from chillflow.stores.trip_rows import COLUMNS, incomplete_frame, known, tables_of
@@ -71,7 +73,8 @@ class PostgresTransaction:
             ("incomplete_trips", incomplete_frame(placed.incomplete)),
         ):
             if len(frame):
-                copy_rows(self._connection, sql.Identifier("chillflow", table), *tables_of(table, frame))
+                copied = copy_rows(self._connection, _target(table, frame), *tables_of(table, frame))
+                self._check(copied == len(frame), f"{copied} of {len(frame)} rows were copied into {table}")
         if placed.dirty:
             services, zones, hours = zip(*sorted(placed.dirty), strict=True)
             names = {"services": [*services], "zones": [*zones], "hours": [*hours]}
@@ -110,20 +113,45 @@ class PostgresTransaction:
     def _take_out(self, table: Table, ids: Collection[str]) -> None:
         if not ids:
             return
-        names = _with_pickups(ids) if table == "trips" else {"ids": _array(ids)}
-        taken = self._connection.execute(query(_TAKE_OUT[table]), names).rowcount
-        if taken != len(ids):
-            raise WarehouseRefused(self._place, f"{len(ids)} rows were to be replaced in {table}, {taken} are there")
+        if table == "trips":
+            months = _by_month(ids)
+            taken = sum(self._take_out_trips(month, some) for month, some in months.items())
+        else:
+            taken = self._connection.execute(query(_TAKE_OUT[table]), {"ids": _array(ids)}).rowcount
+        self._check(taken == len(ids), f"{len(ids)} rows were to be replaced in {table}, {taken} are there")
+
+    def _check(self, right: bool, what: str) -> None:
+        if not right:
+            raise WarehouseRefused(self._place, what)
+
+    def _take_out_trips(self, month: Month, ids: Collection[str]) -> int:
+        statement = query("take_out_trips", partition=sql.Identifier("chillflow", partition_name(month)))
+        return self._connection.execute(statement, _with_pickups(ids)).rowcount
 
 
 _TAKE_OUT: dict[Table, str] = {
-    "trips": "take_out_trips",
     "quarantine": "take_out_quarantine",
     "adjustments": "take_out_adjustments",
     "incomplete_trips": "take_out_incomplete_trips",
 }
 _FIRST = "-0000-0000-0000-000000000000"
 _LAST = "-ffff-ffff-ffff-ffffffffffff"
+
+
+def _target(table: Table, frame: pl.DataFrame) -> sql.Identifier:
+    """Where rows are copied to: trips of one month straight into their partition, which spares a tenth of the time."""
+    name: str = table
+    if table == "trips":
+        first, last = (Month.of(at) for at in (frame["pickup_at"].min(), frame["pickup_at"].max()))  # type: ignore[arg-type]
+        name = partition_name(first) if first == last else table
+    return sql.Identifier("chillflow", name)
+
+
+def _by_month(ids: Collection[str]) -> dict[Month, list[str]]:
+    found: dict[Month, list[str]] = {}
+    for trip_id in ids:
+        found.setdefault(month_of(trip_id), []).append(trip_id)
+    return found
 
 
 def _mine(claims: Sequence[Claim]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from psycopg.rows import tuple_row
 
 from chillflow.months import Month
-from chillflow.stores import aggregating, loading, migrations
+from chillflow.stores import aggregating, claims, loading, migrations
 from chillflow.stores.ledger import Loaded, MonthEntry, ZonesChanged, slice_of
 from chillflow.stores.partitions import create_partition
 from chillflow.stores.postgres import Connection, address, connect, translated
@@ -125,6 +125,11 @@ class Warehouse:
         with self._transaction() as connection:
             connection.execute(query("count_stream"), slice_of(service, month))
         return self.month(service, month, "stream")
+
+    def partitions(self, group: str) -> list[Row]:
+        """How far a group has assembled each partition of its topic, plain values; raises NoSuchGroup."""
+        with self._transaction() as connection:
+            return [_plain(row) for row in claims.read_positions(connection, group)]
 
     def incomplete(
         self,

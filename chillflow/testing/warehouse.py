@@ -91,7 +91,8 @@ class MemoryTripStore:
 
     def partitions(self, group: str) -> list[dict[str, object]]:
         self.check()
-        return [{**asdict(row), **asdict(row.position)} for row in self._rows(group)]
+        rows = ({**asdict(row), **asdict(row.position)} for row in self._rows(group))
+        return [{name: value for name, value in row.items() if name != "position"} for row in rows]
 
     def claim(self, group: Group, partition: int, owner: str) -> Claim:
         self.check()

@@ -38,50 +38,69 @@ join chillflow.months using (service, month)
 where path = 'batch'
 
 -- name: look_up
--- 3c: the rows that stand for these trips, with raw values. The pickup, which an id begins with, tells the partition.
+-- 3c: the rows that stand for these trips, with raw values. The pickup, which an id begins with, tells the partition;
+-- start and end, the range of all pickups, leave the other partitions out of the plan. `offset 0` keeps the search for one
+-- trip together: else a range of `trips` may be read once for each.
 with wanted as materialized (
     select trip_id, timestamp '1970-01-01' + milliseconds * interval '1 millisecond' as pickup
     from unnest(%(ids)s::uuid[], %(milliseconds)s::bigint[]) as given (trip_id, milliseconds)
 )
 select 'trips', {columns}, t.raw::text
 from wanted
-join chillflow.trips as t
-    on t.pickup_at >= wanted.pickup
-    and t.pickup_at < wanted.pickup + interval '1 millisecond'
-    and t.trip_id = wanted.trip_id
-where t.pickup_at >= %(start)s and t.pickup_at < %(end)s
+cross join lateral (
+    select *
+    from chillflow.trips
+    where trips.pickup_at >= wanted.pickup
+        and trips.pickup_at < wanted.pickup + interval '1 millisecond'
+        and trips.trip_id = wanted.trip_id
+        and trips.pickup_at >= %(start)s
+        and trips.pickup_at < %(end)s
+    offset 0
+) as t
 union all
 select 'quarantine', {columns}, null
 from wanted
-join chillflow.quarantine as t on t.trip_id = wanted.trip_id and not chillflow.of_file(t.reason)
+cross join lateral (
+    select * from chillflow.quarantine where trip_id = wanted.trip_id and not chillflow.of_file(reason) offset 0
+) as t
 union all
 select 'adjustments', {columns}, null
 from wanted
-join chillflow.adjustments as t on t.trip_id = wanted.trip_id
+cross join lateral (select * from chillflow.adjustments where trip_id = wanted.trip_id offset 0) as t
 union all
 select 'incomplete_trips', {columns}, null
 from wanted
-join chillflow.incomplete_trips as t on t.trip_id = wanted.trip_id
+cross join lateral (select * from chillflow.incomplete_trips where trip_id = wanted.trip_id offset 0) as t
 
 -- name: reversals_between
 -- 3c: reversals whose pickups lie near those of trips that are complete now: few, so a range is read for many ids.
-select trip_id::text
+select reversal.trip_id::text
 from unnest(%(first)s::uuid[], %(last)s::uuid[]) as near (first, last)
-join chillflow.adjustments on trip_id >= near.first and trip_id <= near.last
+cross join lateral (
+    select trip_id from chillflow.adjustments where trip_id >= near.first and trip_id <= near.last offset 0
+) as reversal
 
 -- name: take_out_trips
--- 3e
+-- 3e: from one month's partition.
 with gone as materialized (
     select trip_id, timestamp '1970-01-01' + milliseconds * interval '1 millisecond' as pickup
     from unnest(%(ids)s::uuid[], %(milliseconds)s::bigint[]) as given (trip_id, milliseconds)
 )
-delete from chillflow.trips as t
-using gone
-where t.pickup_at >= gone.pickup
-    and t.pickup_at < gone.pickup + interval '1 millisecond'
-    and t.trip_id = gone.trip_id
-    and t.pickup_at >= %(start)s
-    and t.pickup_at < %(end)s
+delete from {partition}
+where ctid = any(
+    array(
+        select found.ctid
+        from gone
+        cross join lateral (
+            select t.ctid
+            from {partition} as t
+            where t.pickup_at >= gone.pickup
+                and t.pickup_at < gone.pickup + interval '1 millisecond'
+                and t.trip_id = gone.trip_id
+            offset 0
+        ) as found
+    )
+)
 
 -- name: take_out_quarantine
 delete from chillflow.quarantine where trip_id = any(%(ids)s::uuid[]) and not chillflow.of_file(reason)

@@ -95,12 +95,18 @@ class Lake:
         return (table for entry in manifest.of(kind) for table in self.read_file(entry, columns, verify=verify))
 
     def read_file(
-        self, entry: FileEntry, columns: Sequence[str] | None = None, *, verify: bool = False
+        self,
+        entry: FileEntry,
+        columns: Sequence[str] | None = None,
+        *,
+        verify: bool = False,
+        pickups: tuple[dt.datetime, dt.datetime] | None = None,
     ) -> Iterator[pa.Table]:
         """A file's row groups with the schema of its kind, or those of its `columns`.
 
-        Size, row count and page checksums are always checked; `verify` checks the file's SHA-256 first, which reads it
-        twice. Raises LakeCorrupt, LakeUnavailable, and KeyError for a column that the kind does not have.
+        Row groups none of whose pickups lie within `pickups` (begin and end) may be passed over. Size, row count and
+        page checksums are always checked; `verify` checks the file's SHA-256 first, which reads it twice. Raises
+        LakeCorrupt, LakeUnavailable, and KeyError for a column that the kind does not have.
         """
         place = self._root.shown(entry.path)
         schema = SCHEMAS.get(entry.kind)
@@ -113,6 +119,8 @@ class Lake:
             with _reading(place):
                 parquet = _opened(file, entry, place, verify)
             for group in range(parquet.num_row_groups):
+                if pickups is not None and _is_outside(parquet, group, pickups):
+                    continue
                 with _reading(place):
                     table = _typed(parquet.read_row_group(group, names), schema, place)
                 yield table
@@ -240,6 +248,13 @@ def _opened(file: pa.NativeFile, entry: FileEntry, place: str, verify: bool) -> 
     if opened.metadata.num_rows != entry.rows:
         raise LakeCorrupt(place, f"{opened.metadata.num_rows} rows where the manifest names {entry.rows}")
     return opened
+
+
+def _is_outside(parquet: pq.ParquetFile, group: int, pickups: tuple[dt.datetime, dt.datetime]) -> bool:
+    """Whether the statistics say that a row group has no pickup within the bounds."""
+    column = parquet.schema_arrow.names.index("pickup_at")
+    told = parquet.metadata.row_group(group).column(column).statistics
+    return told is not None and told.has_min_max and (told.max < pickups[0] or told.min >= pickups[1])
 
 
 def _typed(table: pa.Table, schema: pa.Schema | None, place: str) -> pa.Table:

@@ -32,6 +32,14 @@ def ray_address(settings: Settings) -> str:
     return found
 
 
+def kafka_config(settings: Settings) -> dict[str, str]:
+    """What librdkafka is told of the broker; raises NotRunning."""
+    found = settings.kafka_bootstrap or local.addresses(settings.home).kafka
+    if not found:
+        raise NotRunning("Kafka", "CHILLFLOW_KAFKA_BOOTSTRAP")
+    return {"bootstrap.servers": found}
+
+
 class Cluster:
     """The Ray cluster, connected to by the first `connect` and left at the end of the block."""
 

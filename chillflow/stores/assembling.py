@@ -34,6 +34,7 @@ class PostgresTripStore:
         self._patience = patience or Patience()
         self._connection: Connection | None = None
         self._began: dt.datetime | None = None
+        self._pid: int | None = None
         self._made: set[Month] = set()
 
     def take_group(self, group: str, topic: Topic, desired: Desired | None) -> Group:
@@ -126,8 +127,11 @@ class PostgresTripStore:
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
             connection = opened(self.dsn, self.address, self._patience)
+            former = {"pid": self._pid, "backend_start": self._began}
             with closing_on_error(connection), retriable(connection, self.address):
+                connection.execute(query("end_session"), former)
                 row = connection.execute(query("backend_start")).fetchone()
-            self._began = row["backend_start"] if row else None
+            assert row is not None
+            self._began, self._pid = row["backend_start"], connection.info.backend_pid
             self._connection = connection
         return self._connection

@@ -135,6 +135,13 @@ class TripStore(Protocol):
         """
         ...
 
+    def switch_topic(self, group: str, topic: Topic) -> Group:
+        """Makes `topic` the group's, and takes the group; the caller has seen that the former topic has no lag.
+
+        Raises NoSuchGroup, and OpenTrips where rewind_offset < next_offset. A topic that is come back to goes on.
+        """
+        ...
+
     def group(self, group: str) -> Group | None: ...
 
     def set_desired(self, group: str, desired: Desired) -> None:

@@ -48,6 +48,7 @@ class MemoryTripStore:
     def check(self, transaction: MemoryTransaction | None = None) -> None:
         """Raises ServiceDown where the connection is gone."""
         if self.warehouse.away:
+            self._lost = False
             raise down("it is away")
         if self._lost or (transaction is not None and transaction is not self.open):
             self._lost = False

@@ -201,10 +201,11 @@ def test_dead_letters_are_shown_and_marked(warehouse: Warehouse, store: Postgres
 def test_a_silent_server_is_not_waited_for_forever(warehouse: Warehouse, committing: bool) -> None:
     proxy = Proxy(warehouse.dsn)
     store = PostgresTripStore(proxy.dsn, Patience(answer=0.5))
+    _, [claim] = claimed(store)
 
     def freeze() -> None:
         with store.transaction() as transaction:
-            transaction.look_up([id_of(0)])
+            transaction.lock([claim], {0: 0})
             proxy.silent.set()
             if not committing:
                 transaction.look_up([id_of(0)])
@@ -212,7 +213,7 @@ def test_a_silent_server_is_not_waited_for_forever(warehouse: Warehouse, committ
     with pytest.raises(OutcomeUnknown if committing else ServiceDown):
         freeze()
     proxy.silent.clear()
-    assert store.group("chillflow") is None
+    assert store.outcomes([claim], {0: 0}, {0: 1}) == {0: "again"}
     store.close()
     proxy.close()
 

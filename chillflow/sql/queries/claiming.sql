@@ -120,5 +120,11 @@ where topic = %(topic)s and partition = any(%(partitions)s::int[])
 order by partition
 for update
 
+-- name: end_session
+-- A connection that was given up may live on at the server, and hold the locks that its owner asks for again.
+select pg_terminate_backend(pid, 5000)
+from pg_stat_activity
+where pid = %(pid)s::int and backend_start = %(backend_start)s::timestamptz
+
 -- name: backend_start
 select backend_start from pg_stat_activity where pid = pg_backend_pid()

@@ -97,9 +97,13 @@ class InPostgres:
 
     def rows(self) -> dict[str, Row]:
         found = {}
-        for row in ask(self.dsn, ALL):
-            with self.store().transaction() as transaction:
-                [known] = transaction.look_up([row["id"]]).values()
+        rows = ask(self.dsn, ALL)
+        store = self.store()
+        with store.transaction() as transaction:
+            all_known = transaction.look_up([row["id"] for row in rows])
+        store.close()
+        for row in rows:
+            known = all_known[row["id"]]
             assert row["table"] == known.table
             stored = ("dropoff_at", "passenger_count", "trip_distance", "flags") if row["table"] == "trips" else ()
             found[row["id"]] = Row(known.table, known.service, known.slots, row["reason"],

@@ -48,6 +48,14 @@ def copy_rows(connection: psycopg.Connection[Any], table: sql.Identifier, schema
         return cursor.rowcount
 
 
+def copy_text(connection: psycopg.Connection[Any], table: sql.Identifier, schema: pa.Schema, rows: str) -> int:
+    """Copies rows in PostgreSQL's text format, columns of `schema`; returns the rows stored."""
+    with connection.cursor() as cursor:
+        with cursor.copy(_statement(table, schema, "format text")) as copy:
+            copy.write(rows)
+        return cursor.rowcount
+
+
 def ahead(items: Iterable[Item]) -> Generator[Item, None, None]:
     """The items, the next one being made in a thread while the caller uses the present one."""
     iterator = iter(items)

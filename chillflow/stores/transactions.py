@@ -14,14 +14,16 @@ from chillflow.events import DeadLetter, pickup_of
 from chillflow.months import Month
 from chillflow.placing import Placed
 from chillflow.positions import Claim, Position, Topic
-from chillflow.stores.copying import copy_rows
+from chillflow.stores.copying import copy_rows, copy_text
 from chillflow.stores.partitions import partition_name
 from chillflow.stores.postgres import Connection
 from chillflow.stores.queries import query
-from chillflow.stores.trip_rows import COLUMNS, incomplete_frame, known, tables_of
+from chillflow.stores.trip_rows import COLUMNS, FORMS, incomplete_frame, known, lines_of, table_of
 
 _EPOCH = dt.datetime(1970, 1, 1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
+FEW = 200
+"""Rows up to which text is quicker to make than Arrow."""
 _LETTERS = 16_000_000
 """Bytes of dead letters in a statement."""
 
@@ -44,8 +46,9 @@ class PostgresTransaction:
             return set()
         services, dates = zip(*((service, month.date) for service, month in sorted(months)), strict=True)
         names = {"services": [*services], "months": [*dates]}
-        self._connection.execute(query("lock_months_shared"), names)
-        found = self._connection.execute(query("months_with_file"), names)
+        both = query("lock_months_shared") + sql.SQL(";\n") + query("months_with_file")
+        found = self._connection.execute(both, names)
+        found.nextset()
         return {(row["service"], Month.of(row["month"])) for row in found}
 
     def look_up(self, ids: Collection[str]) -> dict[str, Known]:
@@ -66,15 +69,11 @@ class PostgresTransaction:
     def write(self, placed: Placed) -> None:
         for table, ids in placed.gone.items():
             self._take_out(table, ids)
-        for table, frame in (
-            ("trips", placed.trips),
-            ("quarantine", placed.quarantine),
-            ("adjustments", placed.adjustments),
-            ("incomplete_trips", incomplete_frame(placed.incomplete)),
-        ):
-            if len(frame):
-                copied = copy_rows(self._connection, _target(table, frame), *tables_of(table, frame))
-                self._check(copied == len(frame), f"{copied} of {len(frame)} rows were copied into {table}")
+        self._put_in("trips", placed.trips)
+        self._put_in("quarantine", placed.quarantine)
+        self._put_in("adjustments", placed.adjustments)
+        if placed.incomplete:
+            self._put_in("incomplete_trips", incomplete_frame(placed.incomplete))
         if placed.dirty:
             services, zones, hours = zip(*sorted(placed.dirty), strict=True)
             names = {"services": [*services], "zones": [*zones], "hours": [*hours]}
@@ -119,6 +118,16 @@ class PostgresTransaction:
         else:
             taken = self._connection.execute(query(_TAKE_OUT[table]), {"ids": _array(ids)}).rowcount
         self._check(taken == len(ids), f"{len(ids)} rows were to be replaced in {table}, {taken} are there")
+
+    def _put_in(self, table: Table, frame: pl.DataFrame) -> None:
+        if not len(frame):
+            return
+        target, form = _target(table, frame), FORMS[table]
+        if len(frame) <= FEW:
+            copied = copy_text(self._connection, target, form, lines_of(table, frame))
+        else:
+            copied = copy_rows(self._connection, target, form, table_of(table, frame))
+        self._check(copied == len(frame), f"{copied} of {len(frame)} rows were copied into {table}")
 
     def _check(self, right: bool, what: str) -> None:
         if not right:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from chillflow.assembly import Known, Settled, Slots, Table, pickup_at
 from chillflow.curation import REVISIONS
 from chillflow.events import ENDED, PAID, STARTED, Slot
 from chillflow.placing import frame_of
-from chillflow.trips import ADJUSTMENTS, MONEY, QUARANTINE, RAW_COLUMNS, TRIPS, UUID, to_table
+from chillflow.trips import ADJUSTMENTS, DOLLARS, MONEY, QUARANTINE, RAW_COLUMNS, TRIPS, UUID, WALL_TIME, to_table
 
 _REVISIONS = dict.fromkeys(REVISIONS, pa.int32())
 _WRITTEN = {**_REVISIONS, "source": pa.string()}
@@ -27,6 +27,7 @@ FORMS: dict[Table, pa.Schema] = {
 }
 """What is copied into each table."""
 
+_ESCAPED = str.maketrans({"\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 _SLOTS = [name for slot in zip(REVISIONS, (STARTED, ENDED, PAID), strict=True) for name in (slot[0], *slot[1])]
 _START, _END, _PAY = (3 + _SLOTS.index(name) for name in REVISIONS)
 _RAW = 3 + len(_SLOTS)
@@ -60,13 +61,37 @@ def incomplete_frame(trips: Sequence[Settled]) -> pl.DataFrame:
     return frame_of([replace(trip, slots=_filled(trip)) for trip in trips])
 
 
-def tables_of(table: Table, frame: pl.DataFrame) -> tuple[pa.Schema, pa.Table]:
-    """What is copied: its schema, and the rows of a frame as Placed has them."""
+def lines_of(table: Table, frame: pl.DataFrame) -> str:
+    """What `table_of` tells, in the text format of COPY: ten times as quick for a few rows, and slower for many."""
+    columns = []
+    for field in FORMS[table]:
+        if field.name == "source":
+            columns.append(["stream"] * len(frame))
+        elif field.name == "month":
+            columns.append([f"{at:%Y-%m}-01" for at in frame["pickup_at"].to_list()])
+        else:
+            write = _writer(field.type)
+            columns.append([r"\N" if value is None else write(value) for value in frame[field.name].to_list()])
+    return "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True))
+
+
+def table_of(table: Table, frame: pl.DataFrame) -> pa.Table:
+    """What is copied into a table: the rows of a frame as Placed has them, with the columns of its form."""
     form = FORMS[table]
     more = {"source": pl.lit("stream")} if "source" in form.names else {}
     if "month" in form.names:
         more["month"] = pl.col("pickup_at").dt.month_start().dt.date()
-    return form, to_table(frame.with_columns(**more), form)
+    return to_table(frame.with_columns(**more), form)
+
+
+def _writer(kind: pa.DataType) -> Callable[[Any], str]:
+    if kind == UUID:
+        return "{:032x}".format
+    if kind == DOLLARS:
+        return lambda cents: f"{cents / 100:.2f}"
+    if kind == WALL_TIME:
+        return dt.datetime.isoformat
+    return (lambda text: text.translate(_ESCAPED)) if kind == pa.string() else repr
 
 
 def _before_fixes(row: Sequence[Any]) -> list[Any]:

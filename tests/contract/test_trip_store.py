@@ -23,6 +23,7 @@ from chillflow.errors import (
 from chillflow.events import DeadLetter
 from chillflow.placing import place
 from chillflow.positions import Desired, Position, Topic
+from chillflow.stores.transactions import FEW
 from chillflow.testing.rows import rows_of
 from tests.trip_stores import (
     GROUP,
@@ -225,13 +226,14 @@ def test_what_raises_is_rolled_back(shared: Shared) -> None:
     assert set(shared.rows()) == {id_of(0)}
 
 
-def test_rows_come_back_as_they_were_sent(shared: Shared) -> None:
-    """Raw values and revisions, whichever table holds them."""
+@pytest.mark.parametrize("more", [0, FEW])
+def test_rows_come_back_as_they_were_sent(shared: Shared, more: int) -> None:
+    """Raw values and revisions, whichever table holds them, few rows or many."""
     store = shared.store()
     _, [claim] = claimed(store)
     fallback = NOON.replace(day=4, hour=1, minute=50)
     settled = [
-        trip(0, (3, 1, 2), store_and_fwd=None, trip_type=2, request_source="app", airport_fee=1.25),
+        trip(0, (3, 1, 2), store_and_fwd="\\N\t", trip_type=2, request_source="a\n\\b\r'é", airport_fee=1.25),
         trip(1, passenger_count=0, trip_distance=123.456),
         trip(2, total_amount=0.0, extra=-0.5, passenger_count=9),
         trip(3, total_amount=-7.5, passenger_count=0),
@@ -243,8 +245,13 @@ def test_rows_come_back_as_they_were_sent(shared: Shared) -> None:
             trip_id=f"{prefix_of(fallback)}-8abc-9def-000000000070",
         ),
     ]
-    write(store, claim, 0, 9, *settled)
+    kinds: list[dict[str, Any]] = [{}, {"total_amount": 0.0}, {"total_amount": -0.05}, {"revisions": (1, 0, 1)}]
+    others = [trip(100 + 4 * number + kind, **kinds[kind]) for number in range(more) for kind in range(4)]
+    write(store, claim, 0, 9, *settled, *others)
     rows = shared.rows()
+    if more:
+        assert rows == rows_of(place([*settled, *others], ()))
+        rows = {one.trip_id: rows[one.trip_id] for one in settled}
     assert slots_of(rows) == {one.trip_id: one.slots for one in settled}
     assert rows == rows_of(place(settled, ()))
     tables = {one.trip_id: rows[one.trip_id].table for one in settled}

@@ -32,6 +32,7 @@ select pg_advisory_xact_lock_shared(hashtextextended(format('chillflow month %%s
 from unnest(%(services)s::text[], %(months)s::date[]) as touched (service, month)
 
 -- name: months_with_file
+-- 3b: sent with the locks, but seen after they are held.
 select service, month
 from unnest(%(services)s::text[], %(months)s::date[]) as touched (service, month)
 join chillflow.months using (service, month)

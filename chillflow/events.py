@@ -74,6 +74,8 @@ SLOTS: dict[type, int] = {TripStarted: 0, TripEnded: 1, PaymentProcessed: 2}
 Slot = tuple[Any, ...]
 """(revision, *columns of STARTED, ENDED or PAID): money as floats of dollars with two decimals, times as datetimes."""
 
+_EVEN = dict(zip("13579bdf", "02468ace", strict=True))
+
 slot_of: dict[type, Any] = {
     TripStarted: attrgetter("revision", *STARTED),
     TripEnded: attrgetter("revision", *ENDED),
@@ -124,7 +126,12 @@ class Decoded:
 
 def key_of(trip_id: str) -> str:
     """The record key of a trip's events: its id with the reversal bit cleared, so that a pair shares a partition."""
-    return trip_id[:-1] + format(int(trip_id[-1], 16) & 14, "x")
+    return trip_id[:-1] + _EVEN[trip_id[-1]] if is_reversal(trip_id) else trip_id
+
+
+def is_reversal(trip_id: str) -> bool:
+    """Whether an id belongs to a trip with a negative total."""
+    return trip_id[-1] in _EVEN
 
 
 def pickup_of(trip_id: str) -> int:

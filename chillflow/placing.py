@@ -8,7 +8,7 @@ import polars as pl
 
 from chillflow.assembly import ServiceMonth, Settled, Table, month_of
 from chillflow.curation import REVISIONS, curate_trips
-from chillflow.events import ENDED, PAID, STARTED, key_of
+from chillflow.events import ENDED, PAID, STARTED, is_reversal, key_of
 from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, ids_of_text, no_ids
 
 Hour = tuple[str, int, dt.datetime]
@@ -44,7 +44,7 @@ class Placed:
 
 def originals_of(settled: Iterable[Settled]) -> list[str]:
     """The ids whose reversals have to be looked for in `adjustments` before `place`."""
-    return [trip.trip_id for trip in settled if trip.complete and trip.trip_id == key_of(trip.trip_id)]
+    return [trip.trip_id for trip in settled if not is_reversal(trip.trip_id) and trip.complete]
 
 
 def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Collection[ServiceMonth] = ()) -> Placed:
@@ -53,8 +53,8 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
     A trip of a month that has a loaded file, but not this trip, is `not_in_file`.
     """
     complete = [trip for trip in settled if trip.complete]
-    judged = [trip for trip in complete if not _is_loaded(trip, loaded)]
-    anew = {key_of(trip.trip_id) for trip in judged if trip.trip_id != key_of(trip.trip_id)}
+    judged = [trip for trip in complete if not _is_loaded(trip, loaded)] if loaded else complete
+    anew = {key_of(trip.trip_id) for trip in judged if is_reversal(trip.trip_id)}
     originals = sorted(set(taken_back) - anew)
     curated = curate_trips(frame_of(judged), ids_of_text(pl.Series(originals)) if originals else no_ids())
     quarantine = curated.quarantine

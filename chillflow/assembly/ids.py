@@ -1,6 +1,7 @@
 """What an id's text tells: it begins with the pickup, so ids sort by pickup."""
 
 import datetime as dt
+from collections.abc import Collection
 from functools import lru_cache
 
 from chillflow.months import Month
@@ -8,6 +9,8 @@ from chillflow.months import Month
 EPOCH = dt.datetime(1970, 1, 1)
 TIME = 13
 """The characters of an id's text that hold its pickup."""
+MINUTE = 8
+"""Those that ids have in common whose pickups lie in the same 65 seconds."""
 
 
 def prefix_of(pickup: dt.datetime | None) -> str:
@@ -25,7 +28,13 @@ def pickup_at(trip_id: str) -> dt.datetime | None:
 
 def month_of(trip_id: str) -> Month:
     """The month of the pickup that an id begins with."""
-    return _month_of_minute(trip_id[:8]) or Month.of(pickup_at(trip_id) or EPOCH)
+    return _month_of_minute(trip_id[:MINUTE]) or Month.of(pickup_at(trip_id) or EPOCH)
+
+
+def months_among(ids: Collection[str]) -> set[Month]:
+    """The months of the pickups that ids begin with."""
+    months = {_month_of_minute(minute) for minute in {trip_id[:MINUTE] for trip_id in ids}}
+    return {month for month in months if month} if None not in months else set(map(month_of, ids))
 
 
 @lru_cache(1 << 16)

@@ -1,8 +1,9 @@
 """Trips as assembly and PostgreSQL tell each other of them: slots, known rows, trips to write."""
 
 import datetime as dt
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from chillflow.events import Slot
 from chillflow.months import Month
@@ -12,8 +13,7 @@ Slots = tuple[Slot | None, Slot | None, Slot | None]
 ServiceMonth = tuple[str, Month]
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, gc=False):
     """A trip that PostgreSQL has: the table, and its slots with raw values and revisions (None where missing).
 
     `dropoff_at` is the dropoff as stored, after fixes: the hour that its KPIs were counted in.
@@ -26,8 +26,7 @@ class Known:
     dropoff_at: dt.datetime | None = None
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """A trip to be written with these slots, as a whole or incomplete; `was` is the row that it replaces."""
 
     trip_id: str
@@ -49,6 +48,11 @@ def _greater(old: Slot | None, new: Slot | None) -> Slot | None:
     return new if old is None or (new is not None and new[0] > old[0]) else old
 
 
-def revisions(slots: Slots) -> tuple[int, ...]:
+def revisions(slots: Slots) -> tuple[int, int, int]:
     """The revision of each slot, -1 for a missing one (rows of a file have revision 0)."""
-    return tuple(-1 if slot is None else slot[0] for slot in slots)
+    started, ended, paid = slots
+    return (
+        -1 if started is None else started[0],
+        -1 if ended is None else ended[0],
+        -1 if paid is None else paid[0],
+    )

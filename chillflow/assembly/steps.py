@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from chillflow.assembly.batches import Gathered
-from chillflow.assembly.ids import TIME, month_of, pickup_at
+from chillflow.assembly.ids import TIME, month_of, months_among, pickup_at
 from chillflow.assembly.rows import Known, ServiceMonth, Settled, Slots, merged, revisions
 from chillflow.assembly.state import DEFAULTS, Changes, Limits, OpenTrip, State, first_seen, pack, unpack
-from chillflow.events import key_of
+from chillflow.events import is_reversal, key_of
 from chillflow.positions import Position
 
 
@@ -38,8 +38,12 @@ class Step:
 
 def months_of(state: State, gathered: Gathered, limits: Limits = DEFAULTS) -> set[ServiceMonth]:
     """The months whose rows a step may write."""
-    found = {(arrival.service, month_of(trip_id)) for trip_id, arrival in gathered.trips.items()}
-    return found | {(trip.service, month_of(trip_id)) for trip_id, trip in _due(state, gathered, limits)}
+    found: dict[str, list[str]] = {}
+    for trip_id, arrival in gathered.trips.items():
+        found.setdefault(arrival.service, []).append(trip_id)
+    for trip_id, trip in _due(state, gathered, limits):
+        found.setdefault(trip.service, []).append(trip_id)
+    return {(service, month) for service, ids in found.items() for month in months_among(ids)}
 
 
 def wanted(state: State, gathered: Gathered, loaded: Collection[ServiceMonth], limits: Limits = DEFAULTS) -> set[str]:
@@ -55,8 +59,8 @@ def wanted(state: State, gathered: Gathered, loaded: Collection[ServiceMonth], l
                 found.add(trip_id)
         if loaded and (arrival.service, month_of(trip_id)) in loaded:
             found.add(trip_id)
-        if trip_id != (original := key_of(trip_id)) and original not in state.open:
-            found.add(original)
+        if is_reversal(trip_id) and key_of(trip_id) not in state.open:
+            found.add(key_of(trip_id))
     return found
 
 
@@ -127,10 +131,10 @@ class _Stepping:
 
     def take_back(self) -> None:
         """Originals in PostgreSQL whose reversal is settled are judged again, beside it."""
-        for trip_id, trip in list(self.settled.items()):
-            original = key_of(trip_id)
+        for trip in [trip for trip_id, trip in self.settled.items() if is_reversal(trip_id)]:
+            original = key_of(trip.trip_id)
             row = self.known.get(original)
-            if original == trip_id or not trip.complete or original in self.settled or row is None:
+            if not trip.complete or original in self.settled or row is None:
                 continue
             if row.table != "incomplete_trips" and not self._is_loaded(original, row.service):
                 self.settled[original] = Settled(original, row.service, row.slots, row)

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -58,7 +57,7 @@ def known(row: Sequence[Any]) -> Known:
 
 def incomplete_frame(trips: Sequence[Settled]) -> pl.DataFrame:
     """Incomplete trips as a frame; what a missing slot would tell is null, but the pickup is what the id tells."""
-    return frame_of([replace(trip, slots=_filled(trip)) for trip in trips])
+    return frame_of([Settled(trip.trip_id, trip.service, _filled(trip)) for trip in trips])
 
 
 def lines_of(table: Table, frame: pl.DataFrame) -> str:

@@ -240,9 +240,10 @@ def test_rows_come_back_as_they_were_sent(shared: Shared, more: int) -> None:
         trip(4, (0, 4, 1), total_amount=-1.1),
         trip(5, (0, 0, 2)),
         trip(6, (2, 0, 0)),
-        replace(
-            trip(7, pickup_at=fallback, dropoff_at=fallback.replace(minute=5)),
-            trip_id=f"{prefix_of(fallback)}-8abc-9def-000000000070",
+        Settled(
+            f"{prefix_of(fallback)}-8abc-9def-000000000070",
+            "yellow",
+            trip(7, pickup_at=fallback, dropoff_at=fallback.replace(minute=5)).slots,
         ),
     ]
     kinds: list[dict[str, Any]] = [{}, {"total_amount": 0.0}, {"total_amount": -0.05}, {"revisions": (1, 0, 1)}]
@@ -326,9 +327,7 @@ def test_a_row_to_be_replaced_must_be_there(shared: Shared) -> None:
         with store.transaction() as transaction:
             assert transaction.look_up([id_of(0)]) == {}
         with pytest.raises(REFUSED):
-            write(
-                store, claim, 0, 1, replace(trip(0), was=Known(known.trip_id, known.service, table, known.slots, NOON))
-            )
+            write(store, claim, 0, 1, trip(0, was=Known(known.trip_id, known.service, table, known.slots, NOON)))
     assert shared.rows() == {}
 
 

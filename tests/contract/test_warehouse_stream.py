@@ -5,7 +5,6 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -56,9 +55,9 @@ def sources(dsn: str) -> set[str]:
 def test_a_load_settles_what_the_stream_wrote(warehouse: Warehouse, store: PostgresTripStore) -> None:
     rows = [raw_row(number) for number in range(4)]
     _, [claim] = claimed(store)
-    other = trip(5)
+    other = Settled(id_of(5), "green", trip(5).slots)
     write(store, claim, 0, 1, streamed(rows[0]), streamed(rows[1], (1, 0, 1)), streamed(raw_row(9), (1, 1, 0)),
-          trip(0), trip(1, total_amount=0.0), trip(2, total_amount=-1.0), replace(other, service="green"))  # fmt: skip
+          trip(0), trip(1, total_amount=0.0), trip(2, total_amount=-1.0), other)  # fmt: skip
     month = curated(rows)
     done = load(warehouse, month)
     assert (done.fresh, done.completed, done.not_in_file) == (False, 1, 3)
@@ -165,7 +164,9 @@ def test_the_accounts_of_a_replayed_month_are_counted(warehouse: Warehouse, stor
 
 def test_incomplete_trips_are_shown(warehouse: Warehouse, store: PostgresTripStore) -> None:
     _, [claim] = claimed(store)
-    write(store, claim, 0, 1, trip(0, (1, 0, 2)), trip(1, (0, 1, 0)), replace(trip(2, (1, 1, 0)), service="green"))
+    write(
+        store, claim, 0, 1, trip(0, (1, 0, 2)), trip(1, (0, 1, 0)), Settled(id_of(2), "green", trip(2, (1, 1, 0)).slots)
+    )
     shown = warehouse.incomplete()
     assert [(row["trip_id"], row["missing"]) for row in shown] == [
         (id_of(2), ["payment_processed"]),

@@ -136,6 +136,9 @@ REJECTS = tuple(rule for rule in RULES if rule.action != "flag")
 TRIP_REJECTS = tuple(rule for rule in REJECTS if rule.scope == "trip" or rule.name == "reversed_original")
 """What is left to reject once a file's own rules have been judged."""
 
+FILE_REJECTS = tuple(rule for rule in REJECTS if rule not in TRIP_REJECTS)
+"""What is judged where a file is read: no event is sent for a row that these reject."""
+
 REVISIONS = ("started_revision", "ended_revision", "paid_revision")
 FLAGS = {rule.name: 1 << bit for bit, rule in enumerate(rule for rule in RULES if rule.action == "flag")}
 _REVERSAL, _REVERSED = (
@@ -176,11 +179,32 @@ class Curated:
     rows_in: int
 
 
+@dataclass(frozen=True)
+class Judged:
+    """A block by the file's own rules: rows that they leave (columns of RAW, trip_id) and reject (columns
+    of QUARANTINE), and its keys as in Curated."""
+
+    left: pl.DataFrame
+    rejected: pl.DataFrame
+    keys: pl.Series
+
+
 def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     """Settles every row of a block of the month's file (columns of RAW) by RULES. Deterministic and pure."""
     frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
     frame, keys = _mark_seen(frame, pairs.seen)
     return _settled(frame, REJECTS, pairs.originals, keys)
+
+
+def judge_file(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Judged:
+    """Judges a block's rows (columns of RAW) by the file's own rules alone."""
+    frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
+    frame, keys = _mark_seen(frame, pairs.seen)
+    verdicts = frame.select(verdict=verdict(FILE_REJECTS))["verdict"]
+    rejected = verdicts > 0
+    reasons = pl.Series("reason", [rule.name for rule in REJECTS]).gather(verdicts.filter(rejected) - 1)
+    frame = frame.select("trip_id", *_NEEDED)
+    return Judged(frame.filter(~rejected), frame.filter(rejected).with_columns(reasons), keys)
 
 
 def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:

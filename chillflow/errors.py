@@ -715,9 +715,14 @@ class DataDiffer(ChillFlowError):
 
     def __str__(self) -> str:
         explained = f", {self.explained:,} of them explained" if self.explained else ""
+        if not self.differences:
+            return (
+                f"{', '.join(self.months)}: no row differs, but the rows that were replayed are not accounted for; see "
+                "docs/reconcile.md"
+            )
         return (
-            f"{', '.join(self.months)}: the stream differs from the lake ({self.differences:,} differences{explained}); "
-            "docs/reconcile.md tells what to do about each sort"
+            f"{', '.join(self.months)}: the stream differs from the lake ({self.differences:,} "
+            f"differences{explained}); docs/reconcile.md tells what to do about each sort"
         )
 
 
@@ -742,6 +747,42 @@ class BadWhere(UsageError):
 
     def __str__(self) -> str:
         return (
-            f"cannot read {self.text!r} as a condition: {self.why}; write reason~TEXT (holds the text), or COLUMN=VALUE "
-            "with topic, partition, offset, key or reason"
+            f"cannot read {self.text!r} as a condition: {self.why}; write reason~TEXT (holds the text), or "
+            "COLUMN=VALUE with topic, partition, offset, key or reason"
+        )
+
+
+@dataclass(eq=False)
+class ReplayBusy(StreamError):
+    def __str__(self) -> str:
+        return "another process sends this very replay; wait for its end, or stop it and run the command again"
+
+
+@dataclass(eq=False)
+class ReplayStopped(StreamError):
+    """Interrupted by a signal."""
+
+    what: str
+    acknowledged: int
+    total: int
+
+    def __str__(self) -> str:
+        if not self.total:
+            return f"{self.what}: stopped before anything was sent; run the same command again"
+        return (
+            f"{self.what}: stopped at {self.acknowledged:,} of {self.total:,} events; "
+            "the same command goes on from there"
+        )
+
+
+@dataclass(eq=False)
+class OtherPartitions(UsageError):
+    topic: str
+    wanted: int
+    found: int
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} has {self.found} partitions, not {self.wanted}; "
+            "leave --partitions out, or send to a new topic with --topic"
         )

@@ -1,0 +1,1 @@
+"""Emission: which events a replay sends, in which order, and which faults it plants among them."""

@@ -17,6 +17,7 @@ COMMANDS = {
     "curate": ("chillflow.jobs.curate", "months of Parquet to the lake: trips, quarantine, adjustments"),
     "load": ("chillflow.jobs.load", "curated months from the lake to PostgreSQL"),
     "aggregate": ("chillflow.jobs.aggregate", "zone-hour KPIs of loaded months"),
+    "reconcile": ("chillflow.jobs.reconcile", "the stream's rows against the curated lake's, field by field"),
     "months": ("chillflow.commands.look", "what became of each month"),
     "psql": ("chillflow.commands.services", "psql on the warehouse"),
     "trip": ("chillflow.commands.look", "where a trip is and why"),

@@ -243,9 +243,10 @@ def pickups(month: Month, parts: int) -> list[tuple[dt.datetime, dt.datetime]]:
 
 
 def ranges(rows: int, parts: int) -> Iterator[tuple[int, int]]:
-    """A file's rows in slices."""
+    """A file's rows in slices; the last one has no end."""
     step = max(1, -(-rows // parts))
-    yield from ((first, min(first + step, rows)) for first in range(0, rows, step))
+    starts = [*range(0, rows, step)] or [0]
+    yield from zip(starts, [*starts[1:], 2**62], strict=True)
 
 
 def _readable(frame: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from chillflow.stores import migrations
 from chillflow.stores.ledger import slice_of
 from chillflow.stores.postgres import Connection, address, translated
 from chillflow.stores.queries import query
-from chillflow.trips import MONEY, RAW_COLUMNS, ids_of_text
+from chillflow.trips import MONEY, RAW_COLUMNS, ids_of_text, original_of
 
 Row = dict[str, Any]
 _TEXTS = ("store_and_fwd", "request_source", "unrepresentable")
@@ -69,7 +69,7 @@ class StreamRows:
         with self._connected() as connection:
             rows = connection.execute(query("incomplete_between"), {"service": service, "start": start, "end": end})
             ids = ids_of_text(pl.Series("trip_id", [row["trip_id"] for row in rows], pl.String))
-        return ids - ids % 2
+        return pl.select(original_of(pl.lit(ids))).to_series()
 
     def dead(self, start: dt.datetime, end: dt.datetime) -> pl.Series:
         """The keys of dead letters that are ids with these pickups."""

@@ -1,0 +1,51 @@
+"""Whether the stream stands still: its rows can be judged only when all that was sent has been settled."""
+
+from collections.abc import Callable
+
+from chillflow.errors import StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
+from chillflow.jobs import session
+from chillflow.settings import Settings
+from chillflow.stores.eventlog import KafkaReader
+from chillflow.stores.stream_rows import StreamRows
+
+Standing = tuple[str, tuple[int, ...]]
+"""The topic, and the next offset of each partition."""
+
+
+def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], None]) -> Standing | None:
+    """Where the stream stands, everything settled; None where nothing was ever assembled.
+
+    Raises TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone holds nothing to wait for.
+    """
+    found = rows.standing()
+    if found is None:
+        return None
+    topic, positions = found
+    waiting = tuple(int(row["partition"]) for row in positions if row["rewind_offset"] < row["next_offset"])
+    reader = KafkaReader(session.kafka_config(settings), topic.name)
+    try:
+        present = reader.topic()
+        if present.topic_id != topic.topic_id:
+            raise TopicReplaced(topic.name, topic.topic_id, present.topic_id)
+        behind = [reader.range(row["partition"])[1] - row["next_offset"] for row in positions]
+    except TopicMissing:
+        say(f"topic {topic.name} is gone from the broker: what was sent and not assembled is lost with it")
+        behind = []
+    finally:
+        reader.close()
+    lags = [lag for lag in behind if lag > 0]
+    if lags:
+        raise StreamBehind(topic.name, sum(lags), len(lags))
+    if waiting:
+        raise TripsStillOpen(topic.name, waiting)
+    return _standing(topic.name, positions)
+
+
+def stands(rows: StreamRows) -> Standing | None:
+    """Where the stream stands, settled or not."""
+    found = rows.standing()
+    return None if found is None else _standing(found[0].name, found[1])
+
+
+def _standing(topic: str, positions: list[dict[str, object]]) -> Standing:
+    return topic, tuple(int(str(row["next_offset"])) for row in positions)

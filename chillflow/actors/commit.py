@@ -58,11 +58,11 @@ def commit(store: TripStore, work: Sequence[Work], limits: Limits, clock: Clock)
             # 3d: decided in pure code, against the state as it was
             steps = {part.partition: step(part.state, part.gathered, known, loaded, limits) for part in work}
             settled = [trip for made in steps.values() for trip in made.settled.values()]
+            placed = place(settled, transaction.reversed_among(originals_of(settled)), loaded) if settled else None
             yield "3d"
             # 3e: everything in its final place
-            if settled:
-                taken_back = transaction.reversed_among(originals_of(settled))
-                transaction.write(place(settled, taken_back, loaded))
+            if placed is not None:
+                transaction.write(placed)
             for part in work:
                 if part.dead:
                     transaction.bury(part.claim.topic, part.dead)

@@ -1,0 +1,210 @@
+"""Assembly end to end, durable commits: `chillflow up`, then `python -m benchmarks.assembly --file MONTH.parquet`.
+
+Events of real trips are sent to a new topic of 12 partitions first; then assemblers in processes of their own, the
+very loop of the actors, catch up with it: Kafka to rows in PostgreSQL. Says events/s from the first commit on, CPU
+time, and in which steps the loop spends its time. `--bootstrap` names another broker than the embedded one. With
+`--ray`, the same once more by `chillflow assemble`, and what that costs over the plain loop.
+"""
+
+import argparse
+import gc
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from chillflow import local, tlc
+from chillflow.actors.loop import Loop, Options
+from chillflow.clock import SystemClock
+from chillflow.explosion import explode
+from chillflow.settings import Settings
+from chillflow.stores.assembling import PostgresTripStore
+from chillflow.stores.checkpoints import RedisCheckpoints
+from chillflow.stores.eventlog import KafkaReader, KafkaWriter, describe, ensure_topic
+from chillflow.stores.sources import open_input
+from chillflow.stores.warehouse import Warehouse
+from chillflow.trips import trip_id
+
+PARTITIONS = 12
+GROUP = "benchmark"
+
+
+@dataclass(frozen=True)
+class Services:
+    kafka: dict[str, str]
+    redis: str
+    dsn: str
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a process did: events, wall time between its first and last commit, CPU seconds, seconds by step."""
+
+    events: int
+    began: float
+    ended: float
+    cpu: float
+    steps: dict[str, float]
+    memory: int
+
+
+def send(kafka: dict[str, str], file: str, trips: int) -> tuple[str, int]:
+    """Events of the file's first trips in event-time order on a new topic; returns the topic and how many."""
+    topic = f"benchmark-{time.time_ns()}"
+    ensure_topic(kafka, topic, PARTITIONS)
+    with open_input(file) as opened:
+        facts = tlc.inspect(opened, file, "yellow")
+        blocks = [tlc.read(opened, block) for block in facts.blocks[: 1 + trips // 400_000]]
+    raw = pl.concat(blocks).head(trips)
+    month = pl.col("pickup_at").dt.truncate("1mo")
+    raw = raw.with_columns(trip_id(raw)).unique("trip_id").filter(month == month.mode().first())
+    events = explode(raw).sort("event_at")
+    writer = KafkaWriter(kafka, topic)
+    for start in range(0, len(events), 20_000):
+        part = events.slice(start, 20_000)
+        writer.send_all(part["key"].to_list(), part["value"].to_list(), start)
+    writer.flush()
+    writer.close()
+    return topic, len(events)
+
+
+def assemble(name: str, services: Services, topic: str, partitions: list[int], results: Any) -> None:
+    """One assembler without Ray, until it has caught up."""
+    store = PostgresTripStore(services.dsn)
+    reader = KafkaReader(services.kafka, topic)
+    loop = Loop(
+        name, reader, store, RedisCheckpoints(services.redis), SystemClock(), Options(), ThreadPoolExecutor(1), print
+    )
+    group = store.group(GROUP)
+    assert group is not None
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(1_000_000, 10, 10)
+    for partition in partitions:
+        loop.assign(group, partition)
+    steps: dict[str, float] = defaultdict(float)
+    began = ended = 0.0
+    committed, cpu = 0, time.process_time()
+    while not (loop.held and all(status.caught_up for status in loop.status().partitions)):
+        before = time.perf_counter()
+        for step in loop.turn():
+            now = time.perf_counter()
+            steps[step] += now - before
+            before = now
+        if loop.status().committed > committed:
+            committed, ended = loop.status().committed, time.time()
+            began = began or ended
+    used = time.process_time() - cpu
+    with open("/proc/self/status") as status:
+        memory = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+    loop.drain()
+    while not loop.ended:
+        for _ in loop.turn():
+            pass
+    results.put(Ran(committed, began, ended, used, dict(steps), memory // 1024))
+
+
+def new_database(dsn: str) -> str:
+    name = f"benchmark_{time.time_ns()}"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    own = psycopg.conninfo.make_conninfo(dsn, dbname=name)
+    with Warehouse(own) as warehouse:
+        warehouse.migrate()
+    return own
+
+
+def drop_database(dsn: str, own: str) -> None:
+    name = str(psycopg.conninfo.conninfo_to_dict(own)["dbname"])
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+def plain(services: Services, topic: str, workers: int) -> list[Ran]:
+    store = PostgresTripStore(services.dsn)
+    store.take_group(GROUP, describe(services.kafka, topic), None)
+    store.close()
+    context = multiprocessing.get_context("spawn")
+    results = context.Queue()
+    processes = [
+        context.Process(
+            target=assemble,
+            args=(f"a{number}", services, topic, list(range(number, PARTITIONS, workers)), results),
+        )
+        for number in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get() for _ in processes]
+    for process in processes:
+        process.join()
+    return found
+
+
+def by_ray(services: Services, topic: str, workers: int) -> tuple[float, float]:
+    """`chillflow assemble --until-caught-up`; returns events/s between first and last commit, and all seconds."""
+    env = os.environ | {
+        "CHILLFLOW_POSTGRES_DSN": services.dsn, "CHILLFLOW_KAFKA_BOOTSTRAP": services.kafka["bootstrap.servers"],
+    }  # fmt: skip
+    command = [sys.executable, "-m", "chillflow.cli", "assemble", "--group", GROUP, "--topic", topic]
+    began = time.time()
+    running = subprocess.Popen([*command, "--workers", str(workers), "--until-caught-up"], env=env)
+    seen: list[tuple[float, int]] = []
+    with psycopg.connect(services.dsn, autocommit=True) as connection:
+        while running.poll() is None:
+            [(read,)] = connection.execute("select sum(next_offset) from chillflow.assembly_partitions").fetchall()
+            if read and (not seen or read > seen[-1][1]):
+                seen.append((time.time(), int(read)))
+            time.sleep(0.02)
+    assert running.returncode == 0, running.returncode
+    (first, before), (last, after) = seen[0], seen[-1]
+    return (after - before) / (last - first), time.time() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--file", required=True)
+    parser.add_argument("--trips", type=int, default=400_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--bootstrap")
+    parser.add_argument("--ray", action="store_true")
+    given = parser.parse_args()
+    settings = Settings.read()
+    found = local.addresses(settings.home)
+    dsn, redis = settings.postgres_dsn or found.postgres, settings.redis_url or found.redis
+    bootstrap = given.bootstrap or settings.kafka_bootstrap or found.kafka
+    if not (dsn and redis and bootstrap):
+        sys.exit("run `chillflow up` first")
+    kafka = {"bootstrap.servers": bootstrap}
+    topic, events = send(kafka, given.file, given.trips)
+    print(f"{events:,} events on {topic}")
+    own = new_database(dsn)
+    ran = plain(Services(kafka, redis, own), topic, given.workers)
+    drop_database(dsn, own)
+    seconds = max(one.ended for one in ran) - min(one.began for one in ran)
+    rate = sum(one.events for one in ran) / seconds
+    cpu = sum(one.cpu for one in ran) / events * 1e6
+    print(f"plain loop, {given.workers} processes: {rate:,.0f} events/s, {cpu:.1f} us of CPU an event, "
+          f"{max(one.memory for one in ran)} MB")  # fmt: skip
+    total = sum(sum(one.steps.values()) for one in ran)
+    for step in sorted({step for one in ran for step in one.steps}):
+        share = sum(one.steps.get(step, 0) for one in ran) / total
+        print(f"  step {step:3} {share:6.1%}")
+    if given.ray:
+        own = new_database(dsn)
+        ray_rate, whole = by_ray(Services(kafka, redis, own), topic, given.workers)
+        drop_database(dsn, own)
+        print(f"chillflow assemble: {ray_rate:,.0f} events/s, {ray_rate / rate:.2f} x plain; {whole:.1f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -634,20 +634,21 @@ class TripsStillOpen(Unsettled):
 
 @dataclass(eq=False)
 class ReplayRunning(Unsettled):
-    replay: str
+    address: str
 
     def __str__(self) -> str:
-        return f"the replay of {self.replay} is still sending; wait for its end, or stop it, then run this again"
+        return f"a replay is still sending (says {self.address}); wait for its end, or stop it, then run this again"
 
 
 @dataclass(eq=False)
 class ReplayUnfinished(Unsettled):
-    replay: str
+    service: str
+    month: str
 
     def __str__(self) -> str:
         return (
-            f"the replay of {self.replay} was stopped before its end; run the same `chillflow replay` again, it goes "
-            "on where it stopped, then this again"
+            f"a replay of {self.service} {self.month} was stopped before its end; run the same `chillflow replay` "
+            "again, it goes on where it stopped, then this"
         )
 
 

@@ -18,6 +18,7 @@ from chillflow.errors import (
     MonthNotCurated,
     NothingStreamed,
     OtherRules,
+    ReplayUnfinished,
     StreamMoved,
 )
 from chillflow.jobs import options, session, slices, standing
@@ -57,6 +58,8 @@ def _judgeable(lake: Lake, warehouse: Warehouse, rows: StreamRows, service: str,
         raise OtherRules(service, str(month), manifest.rules_version, curation.VERSION)
     if warehouse.month(service, month) is not None:
         raise LoadedAlready(service, str(month))
+    if rows.is_unfinished(service, month):
+        raise ReplayUnfinished(service, str(month))
     if not rows.is_streamed(service, month):
         raise NothingStreamed(service, str(month))
     return manifest

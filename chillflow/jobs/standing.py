@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
-from chillflow.errors import StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
+from chillflow.errors import ReplayRunning, StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
 from chillflow.jobs import session
 from chillflow.settings import Settings
 from chillflow.stores.eventlog import KafkaReader
+from chillflow.stores.replays import replay_running
 from chillflow.stores.stream_rows import StreamRows
 
 Standing = tuple[str, tuple[int, ...]]
@@ -15,8 +16,11 @@ Standing = tuple[str, tuple[int, ...]]
 def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], None]) -> Standing | None:
     """Where the stream stands, everything settled; None where nothing was ever assembled.
 
-    Raises TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone holds nothing to wait for.
+    Raises ReplayRunning, TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone holds nothing
+    to wait for.
     """
+    if replay_running(rows.dsn):
+        raise ReplayRunning(rows.address)
     found = rows.standing()
     if found is None:
         return None

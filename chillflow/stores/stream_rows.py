@@ -85,6 +85,12 @@ class StreamRows:
             row = connection.execute(query("is_streamed"), slice_of(service, month)).fetchone()
         return bool(row and row["there"])
 
+    def is_unfinished(self, service: str, month: Month) -> bool:
+        """Whether replays of a month were begun, and none has ended."""
+        with self._connected() as connection:
+            row = connection.execute(query("is_unfinished"), slice_of(service, month)).fetchone()
+        return bool(row and row["unfinished"])
+
     def standing(self) -> tuple[Topic, list[Row]] | None:
         """The topic that the warehouse takes, and the rows of its partitions; None where nothing was assembled yet."""
         with self._connected() as connection:

@@ -256,6 +256,14 @@ def test_what_assembly_writes_is_what_curation_makes(warehouse: Warehouse, tmp_p
     assert (found.total.same, found.total.differences) == (len(rows), 0)
 
 
+REPLAY = """
+insert into chillflow.replays (
+    id, service, months, topic, topic_id, partitions, options, sources, total, code_version, ended_at
+)
+values (gen_random_uuid(), 'yellow', '{2018-10-01,2018-11-01}', 'trip-events', 'id-1', 3, '{}', '[]', 9, '', %s)
+"""
+
+
 def test_the_stream_has_or_has_not_written_of_a_month(side: Side) -> None:
     with StreamRows(side.dsn) as rows:
         assert rows.is_streamed("yellow", MONTH)
@@ -266,6 +274,12 @@ def test_the_stream_has_or_has_not_written_of_a_month(side: Side) -> None:
         side.change("truncate chillflow.quarantine")
         assert not rows.is_streamed("yellow", MONTH)
         assert rows.standing() is None
+        assert not rows.is_unfinished("yellow", MONTH)
+        side.change(REPLAY, None)
+        assert rows.is_unfinished("yellow", MONTH)
+        assert not rows.is_unfinished("green", MONTH)
+        side.change(REPLAY, dt.datetime(2026, 1, 1))
+        assert not rows.is_unfinished("yellow", MONTH)
         store = PostgresTripStore(side.dsn, IMPATIENT)
         claimed(store, 1)
         store.close()

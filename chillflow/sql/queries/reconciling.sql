@@ -67,3 +67,9 @@ select exists (
     select from chillflow.incomplete_trips
     where service = %(service)s and pickup_at >= %(start)s and pickup_at < %(end)s
 ) as there
+
+-- name: is_unfinished
+-- Whether a replay of the month was begun, and none has ended.
+select coalesce(bool_and(ended_at is null), false) as unfinished
+from chillflow.replays
+where service = %(service)s and %(month)s = any(months)

@@ -22,6 +22,7 @@ class Position:
 
     All records below `next_offset` are settled; `rewind_offset` is the smallest offset that an open trip still needs
     (`next_offset` where none is open). `watermark` is the greatest event time seen, `max_pickup` the greatest pickup.
+    `open_trips`, the oldest of them first seen at the event time `oldest_at`: for those who look.
     """
 
     partition: int
@@ -29,6 +30,8 @@ class Position:
     rewind_offset: int
     watermark: dt.datetime | None = None
     max_pickup: dt.datetime | None = None
+    open_trips: int = 0
+    oldest_at: dt.datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ class Loop:
         self._failed: dict[int, ChillFlowError] = {}
         self._pending: deque[list[Batch]] = deque()
         self._commits: dict[int, int] = {}
+        self._obeyed = 0
         self._status = Status(name)
         self._trouble: ChillFlowError | None = None
         self._pause = SHORT
@@ -121,6 +122,7 @@ class Loop:
             except AWAY:
                 self._orders.put(order)
                 raise
+            self._obeyed += 1
         for partition, group in list(self._waiting.items()):
             self._take()
             try:
@@ -299,12 +301,13 @@ class Loop:
             oldest = held.state.oldest()
             found.append(PartitionStatus(
                 held.partition, "live" if held.live else "recovering", held.claim.epoch, held.next_offset,
-                open=len(held.state.open), oldest=oldest.deadline - self.options.limits.timeout if oldest else None,
+                held.read_to, len(held.state.open), oldest.deadline - self.options.limits.timeout if oldest else None,
                 caught_up=held.idle_since is not None,
             ))  # fmt: skip
         return replace(
             self._status,
             beats=self._status.beats + 1,
+            obeyed=self._obeyed,
             partitions=tuple(sorted(found, key=lambda status: status.partition)),
             trouble=str(self._trouble) if self._trouble else None,
             ended=self.ended,

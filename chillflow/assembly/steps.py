@@ -91,6 +91,7 @@ class _Stepping:
     ) -> None:
         self.state, self.gathered, self.known, self.loaded, self.limits = state, gathered, known, loaded, limits
         self.settled: dict[str, Settled] = {}
+        self.left = 0
         self.counts = Counts(duplicates=gathered.duplicates, conflicting=gathered.conflicting)
         greatest = max(state.max_pickup, max(gathered.trips, default="")[:TIME])
         self.changes = Changes(later(state.watermark, gathered.high), state.floor, greatest)
@@ -120,6 +121,7 @@ class _Stepping:
             if not _is_due(trip, self.changes.watermark, self.gathered.end, too_many, self.limits):
                 break
             due.append((trip_id, trip))
+        self.left = left - len(due)
         for trip_id, trip in due:
             opened.pop(trip_id, None)
             closed[trip_id] = None
@@ -150,8 +152,11 @@ class _Stepping:
     def position(self) -> Position:
         end, changes = self.gathered.end, self.changes
         oldest = next((packed for _, packed in changes.left(self.state)), None)
-        rewind_offset = end if oldest is None else unpack(oldest).first_offset
-        return Position(self.gathered.partition, end, rewind_offset, changes.watermark, pickup_at(changes.max_pickup))
+        trip = unpack(oldest) if oldest is not None else None
+        return Position(
+            self.gathered.partition, end, trip.first_offset if trip else end, changes.watermark,
+            pickup_at(changes.max_pickup), self.left, trip.deadline - self.limits.timeout if trip else None,
+        )  # fmt: skip
 
     def _go_on(self, trip_id: str, trip: OpenTrip) -> None:
         """A trip that only memory knows: it is complete now, or still open."""

@@ -3,7 +3,7 @@
 import datetime as dt
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from chillflow.errors import NoSuchGroup, OpenTrips, OtherTopic, PartitionsChanged, Superseded, TopicReplaced
@@ -113,7 +113,7 @@ def _group(row: Row) -> Group:
 
 
 def _position(row: Row) -> Position:
-    return Position(*(row[name] for name in ("partition", "next_offset", "rewind_offset", "watermark", "max_pickup")))
+    return Position(**{field.name: row[field.name] for field in fields(Position)})
 
 
 def _one(connection: Connection, name: str, names: Row) -> Row:

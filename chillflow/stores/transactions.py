@@ -103,6 +103,8 @@ class PostgresTransaction:
             "rewind": [position.rewind_offset for position in ordered],
             "watermarks": [position.watermark for position in ordered],
             "pickups": [position.max_pickup for position in ordered],
+            "open": [position.open_trips for position in ordered],
+            "oldest": [position.oldest_at for position in ordered],
         }
         moved = {row["partition"] for row in self._connection.execute(query("advance"), names)}
         for claim in claims:

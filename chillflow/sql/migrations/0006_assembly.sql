@@ -43,6 +43,8 @@ create table chillflow.assembly_partitions (
     rewind_offset bigint not null default 0,
     watermark timestamp,
     max_pickup timestamp,
+    open_trips bigint not null default 0,
+    oldest_at timestamp,
     updated_at timestamptz not null default clock_timestamp(),
     constraint assembly_partitions_key primary key (topic, partition),
     constraint assembly_partitions_offsets check (0 <= rewind_offset and rewind_offset <= next_offset)
@@ -62,6 +64,8 @@ comment on column chillflow.assembly_partitions.next_offset is 'what lies below 
 comment on column chillflow.assembly_partitions.rewind_offset is 'smallest offset that an open trip still needs; next_offset where none is open';
 comment on column chillflow.assembly_partitions.watermark is 'greatest event time seen, New York wall time';
 comment on column chillflow.assembly_partitions.max_pickup is 'greatest pickup seen, New York wall time';
+comment on column chillflow.assembly_partitions.open_trips is 'trips that lack an event, as of next_offset';
+comment on column chillflow.assembly_partitions.oldest_at is 'event time at which the oldest open trip was first seen, New York wall time';
 comment on column chillflow.assembly_partitions.updated_at is 'when the row was last written';
 
 create table chillflow.dead_letters (

@@ -131,13 +131,15 @@ set next_offset = new.next_offset,
     rewind_offset = new.rewind_offset,
     watermark = new.watermark,
     max_pickup = new.max_pickup,
+    open_trips = new.open_trips,
+    oldest_at = new.oldest_at,
     backend_pid = pg_backend_pid(),
     backend_start = %(backend_start)s,
     updated_at = clock_timestamp()
 from unnest(
     %(partitions)s::int[], %(epochs)s::bigint[], %(next)s::bigint[], %(rewind)s::bigint[],
-    %(watermarks)s::timestamp[], %(pickups)s::timestamp[]
-) as new (partition, epoch, next_offset, rewind_offset, watermark, max_pickup)
+    %(watermarks)s::timestamp[], %(pickups)s::timestamp[], %(open)s::bigint[], %(oldest)s::timestamp[]
+) as new (partition, epoch, next_offset, rewind_offset, watermark, max_pickup, open_trips, oldest_at)
 where p.topic = %(topic)s
     and p.partition = new.partition
     and p.epoch = new.epoch

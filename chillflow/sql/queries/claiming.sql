@@ -65,6 +65,8 @@ set epoch = epoch + 1,
     next_offset = case when topic_id = %(topic_id)s then next_offset else 0 end,
     rewind_offset = case when topic_id = %(topic_id)s then rewind_offset else 0 end,
     watermark = case when topic_id = %(topic_id)s then watermark end,
+    open_trips = 0,
+    oldest_at = null,
     topic_id = %(topic_id)s,
     max_pickup = greatest(max_pickup, %(pickup)s),
     updated_at = clock_timestamp()

@@ -18,6 +18,7 @@ COMMANDS = {
     "load": ("chillflow.jobs.load", "curated months from the lake to PostgreSQL"),
     "aggregate": ("chillflow.jobs.aggregate", "zone-hour KPIs of loaded months"),
     "reconcile": ("chillflow.jobs.reconcile", "the stream's rows against the curated lake's, field by field"),
+    "replay": ("chillflow.jobs.replay", "months as events, in the order of their times, to the topic"),
     "months": ("chillflow.commands.look", "what became of each month"),
     "psql": ("chillflow.commands.services", "psql on the warehouse"),
     "trip": ("chillflow.commands.look", "where a trip is and why"),

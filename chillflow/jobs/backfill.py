@@ -10,9 +10,10 @@ from chillflow.errors import ChillFlowError
 from chillflow.jobs import options, session
 from chillflow.jobs.aggregate import aggregate_month
 from chillflow.jobs.curate import curate_from, sweep, tell
-from chillflow.jobs.load import describe, is_loaded, load_month, prepare
+from chillflow.jobs.load import describe, is_loaded, load_month
 from chillflow.jobs.outcomes import Outcomes, label
 from chillflow.jobs.plan import Failure
+from chillflow.jobs.schema import prepare
 from chillflow.jobs.tasks import Tasks
 from chillflow.manifests import Manifest
 from chillflow.months import Month

@@ -6,10 +6,11 @@ from datetime import timedelta
 import click
 import pyarrow as pa
 
-from chillflow import console, zones
+from chillflow import console
 from chillflow.errors import ChillFlowError, MonthNotCurated
 from chillflow.jobs import options, session
 from chillflow.jobs.outcomes import Outcomes, label
+from chillflow.jobs.schema import prepare
 from chillflow.jobs.tasks import Tasks
 from chillflow.manifests import Kind, Manifest
 from chillflow.months import Month
@@ -18,17 +19,6 @@ from chillflow.settings import Settings
 from chillflow.stores.lake import Lake
 from chillflow.stores.ledger import Loaded, MonthEntry
 from chillflow.stores.warehouse import Row, Warehouse
-
-
-def prepare(dsn: str, reporter: Reporter) -> None:
-    """Brings the warehouse's schema and zones up to date; raises ServiceDown and its kin."""
-    with Warehouse(dsn) as warehouse:
-        for migration in warehouse.migrate():
-            reporter.say(f"warehouse: applied {migration}")
-        changed = warehouse.load_zones((zone.id, zone.borough, zone.name, zone.service_zone) for zone in zones.ZONES)
-    for what, ids in (("new", changed.new), ("gone", changed.gone), ("renamed", changed.renamed)):
-        if ids and len(ids) < len(zones.ZONES):
-            reporter.say(f"zones: {what}: {', '.join(map(str, ids))}")
 
 
 def load_month(dsn: str, lake: Lake, manifest: Manifest) -> Loaded:

@@ -22,6 +22,10 @@ class Outcomes:
         self._asked = asked
         self._failed: set[str] = set()
 
+    @property
+    def any_failed(self) -> bool:
+        return bool(self._failed)
+
     def say(self, service: str, month: Month | str, text: str) -> None:
         name = label(service, month)
         self._reporter.end(name)

@@ -193,7 +193,7 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     """Settles every row of a block of the month's file (columns of RAW) by RULES. Deterministic and pure."""
     frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
     frame, keys = _mark_seen(frame, pairs.seen)
-    return _settled(frame, REJECTS, pairs.originals, keys)
+    return _settled(frame, _VERDICT, pairs.originals, keys)
 
 
 def judge_file(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Judged:
@@ -213,16 +213,16 @@ def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:
     `originals` are ids that reversals beside these trips take back. Columns of REVISIONS are carried along.
     """
     unknown = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-    return _settled(prepare(trips.with_columns(**unknown)), TRIP_REJECTS, originals, no_ids())
+    return _settled(prepare(trips.with_columns(**unknown)), _TRIP_VERDICT, originals, no_ids())
 
 
-def _settled(frame: pl.DataFrame, rules: Iterable[Rule], taken_back: pl.Series, keys: pl.Series) -> Curated:
-    frame = frame.with_columns(reversed=pl.lit(False))
-    frame = frame.with_columns(verdict=verdict(rules))
+def _settled(frame: pl.DataFrame, judged: pl.Expr, taken_back: pl.Series, keys: pl.Series) -> Curated:
+    frame = frame.with_columns(verdict=judged)
     carried = [name for name in REVISIONS if name in frame.columns]
     reversals = frame.filter(col("verdict") == _REVERSAL)["trip_id"]
     originals = pl.select(original_of(pl.lit(reversals))).to_series()
-    frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, taken_back])))
+    if len(originals) or len(taken_back):
+        frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, taken_back])))
     kept = keep(frame.select(_TO_KEEP + carried)[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
     adjusted = frame.filter(col("verdict") == _REVERSAL)
@@ -259,6 +259,7 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
         passengers=pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")),
         ends_at=pl.when(set_back).then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at"),
         seconds=pl.when(set_back).then(seconds + HOUR).otherwise(seconds),
+        reversed=pl.lit(False),
     )
 
 
@@ -272,16 +273,19 @@ def verdict(rules: Iterable[Rule]) -> pl.Expr:
 
 def keep(frame: pl.DataFrame) -> pl.DataFrame:
     """Prepared rows that no rule rejects, as trips: fixed, flagged, with the values before a fix in `raw`."""
-    flags = pl.sum_horizontal(
-        pl.when(rule.when).then(FLAGS[rule.name]).otherwise(0) for rule in RULES if rule.action == "flag"
-    )
-    frame = frame.with_columns(flags=flags.cast(pl.Int32))
+    frame = frame.with_columns(flags=_FLAGGED)
     fixed = frame.select(when=col("flags") & _FIXES != 0)["when"]
-    texts = frame.filter(fixed).select(raw=_before_fixes())["raw"]
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
-    frame = frame.with_columns(raw.scatter(fixed.arg_true(), texts))
-    frame = frame.with_columns(trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at")
+    if fixed.any():
+        raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=_before_fixes())["raw"])
+    frame = frame.with_columns(raw, trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at")
     return frame.select("trip_id", *RAW_COLUMNS, "flags", "raw", *(name for name in REVISIONS if name in frame.columns))
+
+
+_VERDICT, _TRIP_VERDICT = verdict(REJECTS), verdict(TRIP_REJECTS)
+_FLAGGED = pl.sum_horizontal(
+    pl.when(rule.when).then(FLAGS[rule.name]).otherwise(0) for rule in RULES if rule.action == "flag"
+).cast(pl.Int32)
 
 
 def _mark_seen(frame: pl.DataFrame, seen: pl.Series) -> tuple[pl.DataFrame, pl.Series]:

@@ -83,8 +83,10 @@ def frame_of(trips: Sequence[Settled]) -> pl.DataFrame:
         columns |= dict(zip((revision, *names), values, strict=True))
     ids = ids_of_text(pl.Series("trip_id", [trip.trip_id for trip in trips], pl.String))
     frame = pl.DataFrame({name: pl.Series(name, values, _kind(name), strict=False) for name, values in columns.items()})
-    cents = ((pl.col(name) * 100).round().cast(pl.Int32).alias(name) for name in MONEY)
-    return frame.select(ids.alias("trip_id"), *REVISIONS, *(name for name in RAW_COLUMNS)).with_columns(*cents)
+    columns_of_trips = (
+        (pl.col(name) * 100).round().cast(pl.Int32) if name in MONEY else pl.col(name) for name in RAW_COLUMNS
+    )
+    return frame.select(ids.alias("trip_id"), *REVISIONS, *columns_of_trips)
 
 
 def _kind(name: str) -> pl.DataType | type[pl.DataType]:

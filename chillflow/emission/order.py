@@ -89,7 +89,7 @@ def _merged(waiting: list[SortedRun]) -> Iterator[pl.DataFrame]:
         for run in reading:
             if run.known_below is not None and run.known_below == bound:
                 run.read_on()
-        reading = [run for run in reading if len(run.rest)]
+        reading = [run for run in reading if len(run.rest) or run.following is not None]
 
 
 def _bound(waiting: Sequence[SortedRun], reading: Sequence[_Reading]) -> int | None:

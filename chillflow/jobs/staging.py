@@ -52,7 +52,7 @@ class Staged:
 
     @property
     def quarantine(self) -> Iterator[pa.Table]:
-        return (pq.read_table(path) for path in self.rejected)
+        return (pq.ParquetFile(path).read() for path in self.rejected)
 
 
 @dataclass
@@ -208,5 +208,5 @@ def write_ledger(target: Path, months: Sequence[Staged]) -> None:
     else:
         with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
             for path in paths:
-                writer.write_table(pq.read_table(path).cast(schema))
+                writer.write_table(pq.ParquetFile(path).read().cast(schema))
     partial.replace(target)

@@ -20,8 +20,11 @@ COMMANDS = {
     "reconcile": ("chillflow.jobs.reconcile", "the stream's rows against the curated lake's, field by field"),
     "replay": ("chillflow.jobs.replay", "months as events, in the order of their times, to the topic"),
     "months": ("chillflow.commands.look", "what became of each month"),
+    "dead-letters": ("chillflow.commands.leftovers", "records that could not be read, and why"),
+    "incomplete": ("chillflow.commands.leftovers", "trips that lack an event"),
+    "redrive": ("chillflow.jobs.redrive", "repaired dead letters back to the log"),
     "psql": ("chillflow.commands.services", "psql on the warehouse"),
-    "trip": ("chillflow.commands.look", "where a trip is and why"),
+    "trip": ("chillflow.commands.look", "where a trip is and why, and the revisions of its events"),
 }
 
 
@@ -35,7 +38,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(COMMANDS[cmd_name][0])
-        command = getattr(module, cmd_name)
+        command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

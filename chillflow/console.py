@@ -3,11 +3,16 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from chillflow.errors import ChillFlowError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 400
 
 
 def run(command: click.Command, name: str) -> NoReturn:
@@ -28,3 +33,11 @@ def say(text: str) -> None:
 def show_json(rows: Iterable[Mapping[str, Any]]) -> None:
     """Prints rows as a JSON list of objects."""
     click.echo(json.dumps([dict(row) for row in rows], indent=2, default=str))
+
+
+def screen() -> "Console":
+    """Where tables are printed: as wide as the terminal, without one as wide as they are. Text is shown as it is."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDE
+    return Console(soft_wrap=width is not None, highlight=False, markup=False, width=width)

@@ -620,6 +620,17 @@ class StreamBehind(Unsettled):
 
 
 @dataclass(eq=False)
+class NeverAssembled(Unsettled):
+    address: str
+
+    def __str__(self) -> str:
+        return (
+            f"nothing was ever assembled into {self.address}: there is nothing to judge; replay the months, run "
+            "`chillflow assemble --until-caught-up`, then this again"
+        )
+
+
+@dataclass(eq=False)
 class TripsStillOpen(Unsettled):
     topic: str
     partitions: tuple[int, ...]
@@ -787,3 +798,20 @@ class OtherPartitions(UsageError):
             f"topic {self.topic} has {self.found} partitions, not {self.wanted}; "
             "leave --partitions out, or send to a new topic with --topic"
         )
+
+
+@dataclass(eq=False)
+class FileThere(UsageError):
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is there already, with somebody's repairs perhaps; name another file or delete it"
+
+
+@dataclass(eq=False)
+class FileUnwritable(ChillFlowError):
+    path: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot write {self.path}: {self.why}; name a file in a folder that can be written"

@@ -1,18 +1,22 @@
 """`chillflow months` and `chillflow trip`: looking at what is in the warehouse."""
 
-import sys
+import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.console import Console
+import msgspec
 from rich.table import Table
 
 from chillflow import console, quality
-from chillflow.curation import FLAGS, REJECTS
+from chillflow.curation import FLAGS, REJECTS, REVISIONS
 from chillflow.errors import BadTripId, TripUnknown
+from chillflow.events import key_of
 from chillflow.jobs import options, session
+from chillflow.letters import Letter, to_line
 from chillflow.settings import Settings
+from chillflow.stores import dead_letters
+from chillflow.stores.dead_letters import Sought
 from chillflow.stores.warehouse import Warehouse
 
 Row = dict[str, Any]
@@ -38,24 +42,53 @@ def months(as_json: bool) -> None:
 @click.argument("trip_id", metavar="ID")
 @options.as_json
 def trip(trip_id: str, as_json: bool) -> None:
-    """Where the trip with this ID is, and why: in trips, quarantine or adjustments."""
-    with Warehouse(session.postgres_dsn(Settings.read())) as warehouse:
+    """Where the trip with this ID is, and why: in trips, quarantine, adjustments or incomplete_trips.
+
+    With the revision of each of its events, and the dead letters that bear its key.
+    """
+    dsn = session.postgres_dsn(Settings.read())
+    with Warehouse(dsn) as warehouse:
         try:
             rows = warehouse.trip(trip_id)
         except ValueError as fault:
             raise BadTripId(trip_id) from fault
+    key = key_of(str(uuid.UUID(trip_id)))
+    rows += (_letter(letter) for letter in dead_letters.each(dsn, Sought(key=key)))
     if not rows:
         raise TripUnknown(trip_id)
     if as_json:
         console.show_json(rows)
         return
-    screen = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    screen = console.screen()
     for row in rows:
         shown = Table("column", "value", title=row["table"], title_justify="left")
         for name, value in row.items():
             if value is not None and name != "table":
                 shown.add_row(name, str(value))
         screen.print(shown)
+        if "started_revision" in row:
+            screen.print("\n".join(_history(row)))
+
+
+def _history(row: Row) -> list[str]:
+    """What is known of each event: its greatest revision, which is the one that counts."""
+    told = []
+    for event, name in zip(("trip_started", "trip_ended", "payment_processed"), REVISIONS, strict=True):
+        revision = row[name]
+        if row["table"] == "incomplete_trips" and not revision:
+            text = "has not come"
+        elif not revision:
+            text = "as in the file"
+        else:
+            text = f"revision {revision}" + (", a correction" if revision > 1 else "")
+        told.append(f"  {event:18}{text}")
+    return told
+
+
+def _letter(letter: Letter) -> Row:
+    """A dead letter as a row of its table, plain."""
+    shown: Row = msgspec.json.decode(to_line(letter))
+    return {"table": "dead_letters", **shown}
 
 
 def _lines(row: Row) -> list[str]:

@@ -1,6 +1,5 @@
 """The reconcile job: the stream's rows of a month against the curated lake's, field by field, slice by slice."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -110,7 +109,7 @@ def reconcile(service: str, months: tuple[Month, ...], as_json: bool) -> None:
             reporter.advance(label(service, month))
             found[month] = found[month].plus(outcome)
         if manifests and standing.stands(rows) != before:
-            raise StreamMoved(before[0] if before else "the topic")
+            raise StreamMoved(before[0])
         for month, manifest in manifests.items():
             reporter.end(label(service, month))
             account = account_of(warehouse, service, month, found[month])
@@ -135,7 +134,7 @@ def _show(judged: Sequence[Judged], as_json: bool) -> None:
     if as_json:
         console.show_json(_plain(*one) for one in judged)
         return
-    screen = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    screen = console.screen()
     for one in judged:
         _show_month(screen, *one)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from chillflow.errors import ReplayRunning, StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
+from chillflow.errors import NeverAssembled, ReplayRunning, StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
 from chillflow.jobs import session
 from chillflow.settings import Settings
 from chillflow.stores.eventlog import KafkaReader
@@ -13,17 +13,17 @@ Standing = tuple[str, tuple[int, ...]]
 """The topic, and the next offset of each partition."""
 
 
-def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], None]) -> Standing | None:
-    """Where the stream stands, everything settled; None where nothing was ever assembled.
+def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], None]) -> Standing:
+    """Where the stream stands, everything settled.
 
-    Raises ReplayRunning, TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone holds nothing
-    to wait for.
+    Raises ReplayRunning, NeverAssembled, TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone
+    holds nothing to wait for.
     """
     if replay_running(rows.dsn):
         raise ReplayRunning(rows.address)
     found = rows.standing()
     if found is None:
-        return None
+        raise NeverAssembled(rows.address)
     topic, positions = found
     waiting = tuple(int(row["partition"]) for row in positions if row["rewind_offset"] < row["next_offset"])
     reader = KafkaReader(session.kafka_config(settings), topic.name)

@@ -1,0 +1,131 @@
+"""From produce() to committed: `chillflow up`, then `python -m benchmarks.latency --rate 5000 --seconds 20`.
+
+Events of synthetic trips are sent at a steady rate, one at a time, while the very loop of the actors assembles them in
+this process. An event's latency ends when PostgreSQL has confirmed the transaction that holds it.
+"""
+
+import argparse
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import polars as pl
+from confluent_kafka import KafkaError, Message, Producer
+
+from benchmarks.assembly import GROUP, drop_database, new_database
+from chillflow import local, tlc
+from chillflow.actors.loop import Loop, Options
+from chillflow.clock import SystemClock
+from chillflow.explosion import explode
+from chillflow.months import Month
+from chillflow.settings import Settings
+from chillflow.stores.assembling import PostgresTripStore
+from chillflow.stores.checkpoints import RedisCheckpoints
+from chillflow.stores.eventlog import KafkaReader, ensure_topic
+from chillflow.stores.sources import open_input
+from chillflow.synth import write_month
+from chillflow.trips import trip_id
+
+PARTITIONS = 12
+WARM_UP = 3.0
+
+
+class Sender(threading.Thread):
+    """Sends records at a rate; `sent` tells when each was handed to the producer, by partition and offset."""
+
+    def __init__(self, kafka: dict[str, str], topic: str, records: list[tuple[bytes, bytes]], rate: float) -> None:
+        super().__init__(daemon=True)
+        self.sent: dict[tuple[int, int], float] = {}
+        self._records, self._rate, self._topic = records, rate, topic
+        self._producer = Producer({**kafka, "linger.ms": 1, "partitioner": "murmur2_random", "acks": "all"})
+
+    def run(self) -> None:
+        began = time.perf_counter()
+        for number, (key, value) in enumerate(self._records):
+            while (wait := began + number / self._rate - time.perf_counter()) > 0:
+                self._producer.poll(min(wait, 0.001))
+            at = time.perf_counter()
+
+            def delivered(error: KafkaError | None, message: Message, at: float = at) -> None:
+                assert error is None, error
+                self.sent[message.partition() or 0, message.offset() or 0] = at
+
+            self._producer.produce(self._topic, key=key, value=value, on_delivery=delivered)
+        self._producer.flush()
+
+
+def records(trips: int) -> list[tuple[bytes, bytes]]:
+    with TemporaryDirectory() as folder:
+        write_month("yellow", Month(2019, 3), trips, 3, Path(folder), 262_144)
+        path = f"{folder}/{tlc.file_name('yellow', Month(2019, 3))}"
+        with open_input(path) as file:
+            facts = tlc.inspect(file, path, "yellow")
+            raw = pl.concat([tlc.read(file, block) for block in facts.blocks])
+    month = pl.col("pickup_at").is_between(Month(2019, 3).start, Month(2019, 4).start, closed="left")
+    raw = raw.filter(month, pl.col("dropoff_at").is_not_null(), pl.col("unrepresentable").is_null())
+    raw = raw.filter(pl.col("total_amount").is_not_null(), pl.col("trip_distance").is_finite())
+    events = explode(raw.with_columns(trip_id(raw)).unique("trip_id")).sort("event_at")
+    return list(zip(events["key"].to_list(), events["value"].to_list(), strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rate", type=float, default=5_000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--bootstrap")
+    given = parser.parse_args()
+    settings = Settings.read()
+    found = local.addresses(settings.home)
+    dsn, redis = settings.postgres_dsn or found.postgres, settings.redis_url or found.redis
+    bootstrap = given.bootstrap or settings.kafka_bootstrap or found.kafka
+    if not (dsn and redis and bootstrap):
+        sys.exit("run `chillflow up` first")
+    kafka = {"bootstrap.servers": bootstrap}
+    topic = f"latency-{time.time_ns()}"
+    known = ensure_topic(kafka, topic, PARTITIONS)
+    own = new_database(dsn)
+    store = PostgresTripStore(own)
+    group = store.take_group(GROUP, known, None)
+    options, thread = Options(), ThreadPoolExecutor(1)
+    loop = Loop("a", KafkaReader(kafka, topic), store, RedisCheckpoints(redis), SystemClock(), options, thread, print)
+    for partition in range(PARTITIONS):
+        loop.assign(group, partition)
+    while len(loop.held) < PARTITIONS:
+        for _ in loop.turn():
+            pass
+    sending = Sender(kafka, topic, records(int(given.rate * given.seconds / 2.9))[: int(given.rate * given.seconds)],
+                     given.rate)  # fmt: skip
+    committed: list[tuple[int, int, int, float]] = []
+    sending.start()
+    began = time.perf_counter()
+    while sending.is_alive() or not all(status.caught_up for status in loop.status().partitions):
+        before = {partition: held.next_offset for partition, held in loop.held.items()}
+        for _ in loop.turn():
+            pass
+        now = time.perf_counter()
+        committed += [(p, before[p], held.next_offset, now) for p, held in loop.held.items()]
+        if now - began > given.seconds * 3:
+            sys.exit("it did not keep up")
+    taken = [
+        at - sending.sent[partition, offset]
+        for partition, begin, end, at in committed
+        for offset in range(begin, end)
+        if sending.sent[partition, offset] - began > WARM_UP
+    ]
+    p50, p90, p99, most = (1000 * float(np.quantile(taken, share)) for share in (0.5, 0.9, 0.99, 1))
+    print(f"{len(taken):,} events at {given.rate:,.0f}/s: p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, "
+          f"greatest {most:.1f} ms")  # fmt: skip
+    loop.drain()
+    while not loop.ended:
+        for _ in loop.turn():
+            pass
+    store.close()
+    drop_database(dsn, own)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """Kafka in memory, as assembly sees it: topics, partitions, retention; no threads, no waiting."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
@@ -84,3 +84,47 @@ class MemoryReader:
 
     def close(self) -> None:
         self._at = {}
+
+
+@dataclass
+class MemoryWriter:
+    """A producer whose last `behind` records are not acknowledged before it is flushed."""
+
+    log: MemoryLog
+    name: str
+    behind: int = 0
+    _sent: int = 0
+    _flushed: int = 0
+
+    def send(self, key: bytes, value: bytes, mark: int = 0) -> None:
+        self.send_all([key], [value], mark)
+
+    def send_all(self, keys: Sequence[bytes], values: Sequence[bytes], first_mark: int) -> None:
+        partitions = self.log.find(self.name).topic.partitions
+        for key, value in zip(keys, values, strict=True):
+            self.log.send(self.name, partition_of(key, partitions), key, value)
+        self._sent = first_mark + len(keys)
+
+    def acknowledged(self) -> int:
+        self.log.find(self.name)
+        return max(self._flushed, self._sent - self.behind, 0)
+
+    def flush(self) -> None:
+        self.log.find(self.name)
+        self._flushed = self._sent
+
+    def close(self) -> None:
+        self._flushed = self._sent
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """The partition of a record, as Java's client chooses it: murmur2 of the key."""
+    mixed, factor, mask = 0x9747B28C ^ len(key), 0x5BD1E995, 0xFFFFFFFF
+    whole = len(key) // 4 * 4
+    for start in range(0, whole, 4):
+        word = int.from_bytes(key[start : start + 4], "little") * factor & mask
+        mixed = (mixed * factor & mask) ^ ((word ^ (word >> 24)) * factor & mask)
+    if rest := key[whole:]:
+        mixed = (mixed ^ int.from_bytes(rest, "little")) * factor & mask
+    mixed = (mixed ^ (mixed >> 13)) * factor & mask
+    return ((mixed ^ (mixed >> 15)) & 0x7FFFFFFF) % partitions

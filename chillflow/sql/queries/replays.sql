@@ -9,7 +9,7 @@ select pg_advisory_lock_shared(hashtextextended('chillflow replays', 0))
 select pg_try_advisory_lock(hashtextextended(format('chillflow replay %%s', %(id)s), 0)) as held
 
 -- name: replay_runs
--- A replay that has lost its connection takes its lock again within seconds.
+-- A replay that has lost its connection, or whose server was restarted, takes its lock again within seconds.
 select
     exists (
         select
@@ -28,7 +28,7 @@ select
             and (
                 updated_at > clock_timestamp() - interval '5 seconds'
                 or (
-                    updated_at < pg_postmaster_start_time()
+                    updated_at between pg_postmaster_start_time() - interval '1 hour' and pg_postmaster_start_time()
                     and pg_postmaster_start_time() > clock_timestamp() - interval '10 seconds'
                 )
             )

@@ -46,7 +46,8 @@ def main() -> None:
     gc.collect()
     after = resident()
     print(
-        f"{trips:,} open trips: {after:.0f} MB, of it {before:.0f} MB before; {(after - before) * 2**20 / trips:.0f} B each"
+        f"{trips:,} open trips: {after:.0f} MB, of it {before:.0f} MB before;",
+        f"{(after - before) * 2**20 / trips:.0f} B each",
     )
     began = time.perf_counter()
     taken = state.snapshot()
@@ -56,7 +57,8 @@ def main() -> None:
     sealed = seal(claim, trips, taken)
     sealing = time.perf_counter() - began
     print(
-        f"snapshot: {snapshot:.2f} s to take, {sealing:.2f} s to seal, {len(sealed) / 1e6:.0f} MB; {resident():.0f} MB then"
+        f"snapshot: {snapshot:.2f} s to take, {sealing:.2f} s to seal, {len(sealed) / 1e6:.0f} MB;",
+        f"{resident():.0f} MB then",
     )
     began = time.perf_counter()
     opened = open_for(claim, sealed)

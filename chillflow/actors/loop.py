@@ -95,7 +95,7 @@ class Loop:
                     self._begin_fetching()
                     self._take()
                     yield "2"
-                if self._orders.empty():
+                if self._orders.empty() and self._is_busy():
                     self._begin_fetching()
                 # 3: one transaction; the state follows once it is confirmed
                 yield from self._work()
@@ -143,6 +143,10 @@ class Loop:
     def _take_up(self, held: Held) -> Iterator[str]:
         yield from drop_written(held, self.store)
         self._save(held)
+
+    def _is_busy(self) -> bool:
+        """Whether it pays to fetch ahead: of a small batch, what comes during its transaction is worth waiting for."""
+        return any(4 * sum(batch.gathered.events for batch in one) >= self.options.batch for one in self._pending)
 
     def _begin_fetching(self) -> None:
         """5: the broker is told of what is committed, for lag tools only; then the next batch is fetched."""

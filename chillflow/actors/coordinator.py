@@ -74,7 +74,7 @@ class Coordinator:
         self._former: list[Status] = []
         self._offsets: dict[int, int] = {}
         self._started = 0
-        self._stopping = self._spilling = False
+        self.stopping = self._spilling = False
         self._scaling = Scaling(group.desired.minimum or 1)
         self._now = 0.0
         self._turned_at = clock.monotonic()
@@ -101,7 +101,7 @@ class Coordinator:
 
     def stop(self) -> None:
         """Lets the assemblers commit what they are at, save it, let go of all and end; then this ends."""
-        self._stopping = True
+        self.stopping = True
 
     def turn(self) -> Iterator[str]:
         """One round. A service that is away is waited for; meanwhile the pool is looked after."""
@@ -211,7 +211,7 @@ class Coordinator:
             bounds, patience = (desired.minimum, desired.maximum), self.rhythm.patience
             self._scaling = ownership.scaled(self._scaling, *bounds, lag, desired.lag_target, self._now, patience)
             self.size = self._scaling.size
-        if self._quiet is not None and not self._stopping and not self._spilling:
+        if self._quiet is not None and not self.stopping and not self._spilling:
             self._spilling = not lag and self._is_done(self._quiet)
 
     def _is_done(self, quiet: Callable[[], bool]) -> bool:
@@ -234,7 +234,7 @@ class Coordinator:
         if isinstance(self.error, Superseded):
             return [Kill(name, "") for name in self.members]
         seen = [member.seen() for member in self.members.values()]
-        if self._stopping or self._spilling:
+        if self.stopping or self._spilling:
             given_up = ownership.stuck(seen, self._now, self.rhythm.patience)
             found: list[Move] = [Kill(name, why) for name, why in given_up.items()]
             left = [each for each in seen if each.name not in given_up and not each.stopping]
@@ -267,7 +267,7 @@ class Coordinator:
     def _end_if_done(self) -> None:
         if self.members or self.ended:
             return
-        if self._stopping or isinstance(self.error, Superseded):
+        if self.stopping or isinstance(self.error, Superseded):
             self.ended = True
         elif self._spilling:
             try:
@@ -284,7 +284,7 @@ class Coordinator:
     def _fail(self, error: ChillFlowError) -> None:
         """Nothing more can be done: the assemblers let go of what they have, unless somebody else takes it already."""
         self.error = self.error or error
-        self._stopping = True
+        self.stopping = True
 
     def _tell_troubles(self) -> None:
         """Says once that a service is away, and once that all are back."""

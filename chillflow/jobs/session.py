@@ -10,6 +10,8 @@ from typing import Self
 from chillflow import local
 from chillflow.errors import ChillFlowError, ClusterFailed, NotRunning, ServiceDown
 from chillflow.jobs.outcomes import Outcomes
+from chillflow.local import brokers
+from chillflow.local.state import Home
 from chillflow.months import Month
 from chillflow.settings import Settings
 
@@ -38,6 +40,15 @@ def kafka_config(settings: Settings) -> dict[str, str]:
     if not found:
         raise NotRunning("Kafka", "CHILLFLOW_KAFKA_BOOTSTRAP")
     return {"bootstrap.servers": found}
+
+
+def redis_url(settings: Settings) -> str:
+    """Where snapshots go, also while nothing runs there: they are missed, not needed. Raises NotRunning."""
+    if settings.redis_url:
+        return settings.redis_url
+    if not (settings.home / "state.json").exists():
+        raise NotRunning("Redis", "CHILLFLOW_REDIS_URL")
+    return brokers.redis_url(Home(settings.home))
 
 
 class Cluster:

@@ -1,0 +1,65 @@
+"""An assembler as a Ray actor: the commit loop in one thread, orders and heartbeats in another."""
+
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from chillflow.actors.loop import Loop, Options
+from chillflow.clock import SystemClock
+from chillflow.heartbeats import Status
+from chillflow.positions import Group
+from chillflow.stores.assembling import PostgresTripStore
+from chillflow.stores.checkpoints import RedisCheckpoints
+from chillflow.stores.eventlog import KafkaReader
+
+
+@dataclass(frozen=True)
+class Services:
+    """What an assembler is made from: addresses, since clients do not pickle."""
+
+    postgres: str
+    redis: str
+    kafka: Mapping[str, str]
+    topic: str
+    group: str
+    options: Options = field(default_factory=Options)
+
+
+class Assembler:
+    """`consume` runs in a thread of its own until the loop has ended; what else is called returns at once."""
+
+    def __init__(self, name: str, services: Services) -> None:
+        self.name = name
+        self._said: deque[str] = deque(maxlen=100)
+        self._loop = Loop(
+            name,
+            KafkaReader(services.kafka, services.topic, services.group),
+            PostgresTripStore(services.postgres),
+            RedisCheckpoints(services.redis, self._said.append),
+            SystemClock(),
+            services.options,
+            ThreadPoolExecutor(1, "fetch"),
+        )
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def consume(self) -> None:
+        while not self._loop.ended:
+            for _ in self._loop.turn():
+                pass
+
+    def assign(self, group: Group, partition: int) -> None:
+        self._loop.assign(group, partition)
+
+    def release(self, partition: int) -> None:
+        self._loop.release(partition)
+
+    def drain(self, spill: bool) -> None:
+        self._loop.drain(spill=spill)
+
+    def status(self) -> tuple[Status, list[str]]:
+        """A heartbeat, and what was said since the last one."""
+        said = [self._said.popleft() for _ in range(len(self._said))]
+        return self._loop.status(), said

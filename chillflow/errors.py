@@ -602,6 +602,33 @@ class OpenTrips(StreamError):
         )
 
 
+@dataclass(eq=False)
+class TopicBehind(StreamError):
+    """A topic that cannot be left yet, since it holds records that are not settled."""
+
+    topic: str
+    lag: int
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} cannot be left: {self.lag:,} of its records are not assembled; "
+            "let `chillflow assemble --until-caught-up` finish it first"
+        )
+
+
+@dataclass(eq=False)
+class NotDrained(StreamError):
+    """Assemblers that did not let go in time."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"the assemblers did not let go within {self.seconds:g} s and were killed; nothing is lost, the next "
+            "`chillflow assemble` reads again what was not committed: see whether all services answer"
+        )
+
+
 class Unsettled(StreamError):
     """The stream's rows cannot be judged as they are now."""
 

@@ -146,8 +146,9 @@ class Replaying:
         if noted.acknowledged:
             self.reporter.say(f"{label}: goes on at event {noted.acknowledged:,} of {noted.total:,}")
         runs = few([run for month in staged for run in month.runs], folder)
+        watch = Watch(label, replay, self.progress, replays, self.kafka, self.reporter)
         try:
-            with Watch(label, replay, self.progress, replays, self.kafka, self.reporter):
+            with watch:
                 send(
                     lambda start: merge(runs, start),
                     self.progress,
@@ -156,7 +157,8 @@ class Replaying:
                     lambda error: self._await_broker(error, replay.topic),
                 )
         except Interrupted:
-            _note_stop(replays, replay, self.progress)
+            if watch.over:
+                _note_stop(replays, replay, self.progress)
             raise
 
     def _staged(self, plans: Sequence[MonthPlan], folder: Path) -> Iterator[Staged]:

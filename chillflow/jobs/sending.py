@@ -40,14 +40,15 @@ class Interrupted(BaseException):
 
 @dataclass
 class Progress:
-    """How far a replay is: all events before number `acknowledged` are at the broker."""
+    """How far a replay is: all events before number `acknowledged` are at the broker, none from `sent` on."""
 
     total: int
     acknowledged: int
+    sent: int = field(init=False)
     begun_at: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.begun_at = self.acknowledged
+        self.begun_at = self.sent = self.acknowledged
 
 
 @dataclass
@@ -108,6 +109,7 @@ def _send_from(start: int, pieces: Pieces, progress: Progress, writer: LogWriter
             for times, keys, values in batches:
                 for begin, end in pace.slices(times):
                     if end > begin:
+                        progress.sent = max(progress.sent, at + end)
                         writer.send_all(keys[begin:end], values[begin:end], at + begin)
                     learn()
                 at += len(keys)

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from chillflow.errors import ChillFlowError, ServiceDown
-from chillflow.jobs.sending import Progress, Stalls
+from chillflow.jobs.sending import LAST_WAIT, Progress, Stalls
 from chillflow.progress import Reporter
 from chillflow.stores.eventlog import Config, KafkaReader
 from chillflow.stores.replays import Replay, Replays
@@ -36,8 +36,13 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(None if error is None else LAST_WAIT)
         self._reporter.end(self._label)
+
+    @property
+    def over(self) -> bool:
+        """Whether the thread has ended: it has not where PostgreSQL does not answer it, and nobody could wait."""
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         stalls = Stalls(self._reporter.say, f"Kafka at {self._config.get('bootstrap.servers')}")
@@ -48,7 +53,7 @@ class Watch:
             self._note(at)
             self._reporter.advance(self._label, at - self._shown)
             self._shown = at
-            stalls.look(at, now, waiting=True)
+            stalls.look(at, now, waiting=self._progress.sent > at)
             if now - said >= SAY_EVERY and at > said_at:
                 self._say(at, (at - said_at) / (now - said))
                 said, said_at = now, at

@@ -19,7 +19,11 @@ from chillflow.stores.ledger import MonthEntry, slice_of
 from chillflow.stores.migrations import connected
 from chillflow.stores.postgres import Connection, address, translated
 from chillflow.stores.queries import query
+from chillflow.stores.sessions import PatientConnection
 from chillflow.stores.trip_rows import FORMS
+
+PATIENCE = 60.0
+"""Seconds without an answer after which a connection is given up: a load may hold a month's lock for a while."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +142,10 @@ class Replays:
         assert row is not None
         return row["settled"], row["partitions"]
 
-    def _open(self) -> Connection:
-        connection = connected(self.dsn, self.address)
+    def _open(self, **options: float) -> Connection:
+        connection = connected(self.dsn, self.address, PatientConnection, **options)
+        assert isinstance(connection, PatientConnection)
+        connection.patience = PATIENCE
         try:
             with translated(connection, self.address):
                 connection.execute(query("hold_replays"))
@@ -159,7 +165,7 @@ class Replays:
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         if self._connection.closed or self._connection.broken:
-            self._connection = self._open()
+            self._connection = self._open(patience=0)
         with translated(self._connection, self.address):
             yield self._connection
 

@@ -176,6 +176,9 @@ def test_a_broker_that_acknowledges_nothing_is_told_of_once() -> None:
     assert said == ["Kafka acknowledges nothing; waiting for it"]
     stalls.look(6, 21.0, waiting=True)
     assert said[1:] == ["Kafka is back"]
+    for second in range(22, 60):
+        stalls.look(6, float(second), waiting=False)
+    assert len(said) == 2, "nothing is due: nothing to acknowledge"
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from chillflow.errors import ChillFlowError
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDE = 400
+_WIDE = 200
 
 
 def run(command: click.Command, name: str) -> NoReturn:

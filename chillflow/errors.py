@@ -641,8 +641,8 @@ class StreamBehind(Unsettled):
 
     def __str__(self) -> str:
         return (
-            f"{self.lag:,} records of {self.topic} are not assembled yet (in {self.partitions} partitions): there is "
-            "nothing to judge before; run `chillflow assemble --until-caught-up`, then this again"
+            f"{self.lag:,} records of {self.topic} are not assembled yet (in {self.partitions} partitions): what they "
+            "become is not known; run `chillflow assemble --until-caught-up`, then this again"
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 import msgspec
-from rich.table import Table
+from rich.table import Column, Table
 
 from chillflow import console, quality
 from chillflow.curation import FLAGS, REJECTS, REVISIONS
@@ -61,7 +61,7 @@ def trip(trip_id: str, as_json: bool) -> None:
         return
     screen = console.screen()
     for row in rows:
-        shown = Table("column", "value", title=row["table"], title_justify="left")
+        shown = Table("column", Column("value", overflow="fold"), title=row["table"], title_justify="left")
         for name, value in row.items():
             if value is not None and name != "table":
                 shown.add_row(name, str(value))

@@ -186,9 +186,15 @@ def _show_month(
     for name in ("kind", "table", "key", "lake -> stream", "explained by"):
         shown.add_column(name, overflow="fold")
     for one in found.sample:
-        columns = "\n".join(f"{name}: {lake} -> {stream}" for name, (lake, stream) in one.columns.items())
+        columns = "\n".join(
+            f"{name}: {_or_null(lake)} -> {_or_null(stream)}" for name, (lake, stream) in one.columns.items()
+        )
         shown.add_row(one.kind, one.table, one.key, columns, one.why or "")
     screen.print(shown)
+
+
+def _or_null(value: str | None) -> str:
+    return "null" if value is None else value
 
 
 def _told(account: Account, manifest: Manifest) -> str:

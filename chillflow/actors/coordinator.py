@@ -40,7 +40,7 @@ class Rhythm:
     """Seconds between looks at the group and at the ends of the log."""
 
     group: float = 1.0
-    ends: float = 2.0
+    ends: float = 5.0
     patience: ownership.Patience = field(default_factory=ownership.Patience)
 
 
@@ -203,7 +203,9 @@ class Coordinator:
             self._former.append(member.status)
 
     def _look_at_log(self) -> None:
-        self.ends.look()
+        told = [one for member in self.members.values() for one in member.told.values()]
+        at_end = sum(one.caught_up for one in told) == self.group.topic.partitions
+        self.ends.look(soon=self._quiet is not None and at_end)
         self._troubles["log"] = str(self.ends.trouble) if self.ends.trouble else None
         desired, lag = self.group.desired, sum(self.lag.values())
         self.size = desired.size

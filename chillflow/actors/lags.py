@@ -10,6 +10,7 @@ from chillflow.positions import Topic
 from chillflow.stores.protocols import LogReader
 
 TOPIC_EVERY = 10.0
+SOON = 0.3
 
 
 class Ends:
@@ -27,10 +28,13 @@ class Ends:
         self._coming: tuple[float, Future[dict[int, int]]] | None = None
         self._next = self._topic_next = clock.monotonic()
 
-    def look(self) -> None:
-        """Takes in what has come, asks when it is time. Raises TopicReplaced, PartitionsChanged, TopicMissing."""
+    def look(self, *, soon: bool = False) -> None:
+        """Takes in what has come, asks when it is time. Raises TopicReplaced, PartitionsChanged, TopicMissing.
+
+        `soon`: the assemblers are at the ends, so that it costs little to ask now.
+        """
         now = self.clock.monotonic()
-        if self._coming is None and now >= self._next:
+        if self._coming is None and (now >= self._next or (soon and now >= self._next - self.every + SOON)):
             self._coming = now, self._thread.submit(self._ask, now >= self._topic_next)
         if self._coming is None or not self._coming[1].done():
             return
@@ -48,7 +52,8 @@ class Ends:
     def _ask(self, of_topic: bool) -> dict[int, int]:
         if of_topic:
             check_topic(self.topic, self.reader.topic())
-        return {partition: self.reader.range(partition)[1] for partition in range(self.topic.partitions)}
+        ranges = self.reader.ranges(range(self.topic.partitions))
+        return {partition: end for partition, (_, end) in ranges.items()}
 
 
 def check_topic(known: Topic, found: Topic) -> None:

@@ -62,17 +62,23 @@ def partitions(group: str, as_json: bool) -> None:
     if as_json:
         console.show_json(shown)
         return
+    screen = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    if not screen.is_terminal:
+        screen.width = 160
     title = f"{found.topic.name}: group {group}, epoch {found.epoch}, {describe(found.desired)}"
     table = Table(title=title, title_justify="left")
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("owner", "watermark", "oldest_at") else "right")
+    for name, head in _COLUMNS.items():
+        table.add_column(head, justify="left" if name in ("owner", "watermark") else "right", no_wrap=True)
     for row in shown:
         table.add_row(*("" if row[name] is None else f"{row[name]:,}" if isinstance(row[name], int) else str(row[name])
                         for name in _COLUMNS))  # fmt: skip
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(table)
+    screen.print(table)
 
 
-_COLUMNS = ("partition", "owner", "epoch", "next_offset", "lag", "watermark", "open_trips", "oldest_seconds")
+_COLUMNS = {
+    "partition": "#", "owner": "owner", "epoch": "epoch", "next_offset": "next", "lag": "lag",
+    "watermark": "watermark", "open_trips": "open", "oldest_seconds": "oldest (s)",
+}  # fmt: skip
 _HIDDEN = ("token", "backend_pid", "backend_start")
 
 
@@ -98,7 +104,8 @@ def _ends(settings: Settings, group: Group) -> Mapping[int, int]:
             found = reader.topic()
             if found.topic_id != group.topic.topic_id:
                 raise TopicReplaced(group.topic.name, group.topic.topic_id, found.topic_id)
-            return {partition: reader.range(partition)[1] for partition in range(group.topic.partitions)}
+            ranges = reader.ranges(range(group.topic.partitions))
+            return {partition: end for partition, (_, end) in ranges.items()}
     except ChillFlowError as error:
         console.say(f"the lag is not known: {error}")
         return {}

@@ -166,7 +166,8 @@ def _lag(store: PostgresTripStore, group: Group, reader: LogReader) -> int:
             return 0
         rows = store.partitions(group.name)
         settled = {int(str(row["partition"])): int(str(row["next_offset"])) for row in rows}
-        return sum(max(0, reader.range(partition)[1] - offset) for partition, offset in settled.items())
+        ranges = reader.ranges(settled)
+        return sum(max(0, ranges[partition][1] - offset) for partition, offset in settled.items())
     except TopicMissing:
         return 0
 

@@ -16,6 +16,8 @@ from chillflow.months import Month
 from chillflow.settings import Settings
 
 _PATIENCE = 10.0
+_OF_RAY = "A worker died or was killed while executing"
+"""What Ray would say on stdout; whoever lost the worker says so on stderr."""
 
 
 def postgres_dsn(settings: Settings) -> str:
@@ -63,6 +65,7 @@ class Cluster:
         if self._connected:
             return
         self._probe()
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _OF_RAY)
         import ray
         import ray.data
 

@@ -44,12 +44,11 @@ class Talk:
         """A line when every partition has an owner that is up to date, and the owners are not those told of last."""
         members = self._coordinator.members.values()
         owners = {member.name: sum(one.state == "live" for one in member.told.values()) for member in members}
-        if sum(owners.values()) < self._coordinator.group.topic.partitions or owners == self._shown:
-            return
-        if set(owners) != set(self._shown):
+        whole = sum(owners.values()) == self._coordinator.group.topic.partitions
+        if whole and owners != self._shown and max(owners.values()) - min(owners.values()) <= 1:
             shared = ", ".join(f"{name} has {count}" for name, count in sorted(owners.items()))
             self._say(f"every partition is owned: {shared}")
-        self._shown = owners
+            self._shown = owners
 
     def _events(self) -> int:
         return sum(status.committed for status in self._coordinator.statuses())

@@ -5,7 +5,7 @@ Partitions are read by assignment, never by group rebalancing: PostgreSQL says w
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import (
@@ -32,6 +32,7 @@ SIGN_OF_LIFE = 1.0
 """How long a reader that gets nothing waits before it asks the broker whether it is there, in seconds."""
 
 _MEGABYTE = 1 << 20
+_OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 _log = logging.getLogger("chillflow.kafka")
 _log.addHandler(logging.NullHandler())
 _log.propagate = False  # librdkafka tries again by itself, and says so at length
@@ -91,6 +92,7 @@ class KafkaReader:
             "fetch.wait.max.ms": 50,
         })  # fmt: skip
         self._probe: Consumer | None = None
+        self._known_ends: dict[int, int] = {}
         self._positions: dict[int, int] = {}
         self._ends: set[int] = set()
         self._sign_of_life = time.monotonic()
@@ -100,29 +102,49 @@ class KafkaReader:
         return describe(self._config, self.name)
 
     def range(self, partition: int) -> tuple[int, int]:
-        """Asks for the end by reading up to it: the embedded broker's own answer is wrong."""
+        return self.ranges([partition])[partition]
+
+    def ranges(self, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+        """Asks for the ends by reading up to them: the embedded broker's own answer is wrong."""
         if self._probe is None:
             self._probe = Consumer(_reading(self._config) | {"fetch.wait.max.ms": 50})
-        place = TopicPartition(self.name, partition)
-        try:
-            low, high = self._probe.get_watermark_offsets(place, timeout=PATIENCE, cached=False)
-        except KafkaException as error:
-            raise self._translated(error.args[0]) from error
-        self._probe.assign([TopicPartition(self.name, partition, max(low, high - 1))])
+        beginnings = {partition: self._bounds(partition) for partition in partitions}
+        self._probe.assign([
+            TopicPartition(self.name, partition, max(low, high - 1, self._known_ends.get(partition, 0)))
+            for partition, (low, high) in beginnings.items()
+        ])  # fmt: skip
+        found: dict[int, tuple[int, int]] = {}
         deadline = time.monotonic() + 2 * PATIENCE
         try:
-            while time.monotonic() < deadline:
-                message = self._probe.poll(0.5)
-                if message is None:
-                    continue
-                if (fault := message.error()) is None:
-                    continue
-                if fault.code() == KafkaError._PARTITION_EOF:
-                    return max(low, 0), int(message.offset() or 0)
-                raise self._translated(fault)
+            while len(found) < len(beginnings) and time.monotonic() < deadline:
+                for message in self._probe.consume(1, 0.5) + self._probe.consume(1000, 0.0):
+                    if (fault := message.error()) is None:
+                        continue
+                    partition = message.partition() or 0
+                    if fault.code() == KafkaError._PARTITION_EOF:
+                        found[partition] = max(beginnings[partition][0], 0), int(message.offset() or 0)
+                    elif fault.code() in _OUT_OF_RANGE and self._known_ends.pop(partition, None) is not None:
+                        self._probe.incremental_unassign([TopicPartition(self.name, partition)])
+                        low, high = beginnings[partition]
+                        self._probe.incremental_assign([TopicPartition(self.name, partition, max(low, high - 1))])
+                    else:
+                        raise self._translated(fault)
         finally:
             self._probe.unassign()
-        raise _down(self._config, "it does not tell the end of a partition")
+        if len(found) < len(beginnings):
+            raise _down(self._config, "it does not tell the end of a partition")
+        self._known_ends |= {partition: end for partition, (_, end) in found.items()}
+        return found
+
+    def _bounds(self, partition: int) -> tuple[int, int]:
+        """As the broker says: the end may be too low."""
+        assert self._probe is not None
+        try:
+            return self._probe.get_watermark_offsets(
+                TopicPartition(self.name, partition), timeout=PATIENCE, cached=False
+            )
+        except KafkaException as error:
+            raise self._translated(error.args[0]) from error
 
     def assign(self, partition: int, offset: int) -> None:
         self.unassign(partition)
@@ -208,7 +230,7 @@ class KafkaReader:
         if self._trouble is None:
             return
         (error, partition), self._trouble = self._trouble, None
-        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+        if error.code() in _OUT_OF_RANGE:
             needed = self._positions.get(partition)
             if needed is not None:
                 raise OffsetGone(self.name, partition, needed, self.range(partition)[0])

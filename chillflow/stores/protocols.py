@@ -31,6 +31,10 @@ class LogReader(Protocol):
         """
         ...
 
+    def ranges(self, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+        """`range` of several at once."""
+        ...
+
     def assign(self, partition: int, offset: int) -> None:
         """Reads on at this offset, whether the partition was assigned before or not."""
         ...

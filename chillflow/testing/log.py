@@ -1,6 +1,6 @@
 """Kafka in memory, as assembly sees it: topics, partitions, retention; no threads, no waiting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
@@ -59,6 +59,9 @@ class MemoryReader:
     def range(self, partition: int) -> tuple[int, int]:
         found = self.log.find(self.name)
         return found.first[partition], len(found.records[partition])
+
+    def ranges(self, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
+        return {partition: self.range(partition) for partition in partitions}
 
     def assign(self, partition: int, offset: int) -> None:
         self._at[partition] = offset

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import click
@@ -28,6 +29,7 @@ from chillflow.months import Month
 from chillflow.progress import Reporter
 from chillflow.reconciliation import Account, Findings
 from chillflow.settings import Settings
+from chillflow.stores.eventlog import KafkaReader
 from chillflow.stores.lake import Lake
 from chillflow.stores.stream_rows import StreamRows
 from chillflow.stores.warehouse import Warehouse
@@ -48,7 +50,7 @@ def account_of(warehouse: Warehouse, service: str, month: Month, found: Findings
     )
 
 
-def _judgeable(lake: Lake, warehouse: Warehouse, rows: StreamRows, service: str, month: Month) -> Manifest:
+def judgeable(lake: Lake, warehouse: Warehouse, rows: StreamRows, service: str, month: Month) -> Manifest:
     """The month's manifest; raises where there is nothing to compare."""
     manifest = lake.manifest(service, month)
     if manifest is None:
@@ -62,6 +64,10 @@ def _judgeable(lake: Lake, warehouse: Warehouse, rows: StreamRows, service: str,
     if not rows.is_streamed(service, month):
         raise NothingStreamed(service, str(month))
     return manifest
+
+
+def _reader(settings: Settings, topic: str) -> KafkaReader:
+    return KafkaReader(session.kafka_config(settings), topic)
 
 
 Judged = tuple[str, Month, Manifest, Findings, Account]
@@ -87,12 +93,12 @@ def reconcile(service: str, months: tuple[Month, ...], as_json: bool) -> None:
         StreamRows(dsn) as rows,
         Outcomes(reporter, len(months)) as outcomes,
     ):
-        before = standing.require_still(settings, rows, reporter.say)
+        before = standing.require_still(rows, partial(_reader, settings), reporter.say)
         tasks: Tasks[Month, Findings] = Tasks(slices.judge)
         manifests: dict[Month, Manifest] = {}
         for month in months:
             try:
-                manifests[month] = _judgeable(lake, warehouse, rows, service, month)
+                manifests[month] = judgeable(lake, warehouse, rows, service, month)
             except ChillFlowError as error:
                 outcomes.failed(service, month, error)
                 continue

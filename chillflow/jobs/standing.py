@@ -3,9 +3,7 @@
 from collections.abc import Callable
 
 from chillflow.errors import NeverAssembled, ReplayRunning, StreamBehind, TopicMissing, TopicReplaced, TripsStillOpen
-from chillflow.jobs import session
-from chillflow.settings import Settings
-from chillflow.stores.eventlog import KafkaReader
+from chillflow.stores.protocols import LogReader
 from chillflow.stores.replays import replay_running
 from chillflow.stores.stream_rows import StreamRows
 
@@ -13,8 +11,8 @@ Standing = tuple[str, tuple[int, ...]]
 """The topic, and the next offset of each partition."""
 
 
-def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], None]) -> Standing:
-    """Where the stream stands, everything settled.
+def require_still(rows: StreamRows, reader_of: Callable[[str], LogReader], say: Callable[[str], None]) -> Standing:
+    """Where the stream stands, everything settled; `reader_of` makes a reader of a topic.
 
     Raises ReplayRunning, NeverAssembled, TripsStillOpen, StreamBehind, TopicReplaced, ServiceDown. A topic that is gone
     holds nothing to wait for.
@@ -26,12 +24,12 @@ def require_still(settings: Settings, rows: StreamRows, say: Callable[[str], Non
         raise NeverAssembled(rows.address)
     topic, positions = found
     waiting = tuple(int(row["partition"]) for row in positions if row["rewind_offset"] < row["next_offset"])
-    reader = KafkaReader(session.kafka_config(settings), topic.name)
+    reader = reader_of(topic.name)
     try:
         present = reader.topic()
         if present.topic_id != topic.topic_id:
             raise TopicReplaced(topic.name, topic.topic_id, present.topic_id)
-        behind = [reader.range(row["partition"])[1] - row["next_offset"] for row in positions]
+        behind = [reader.range(int(row["partition"]))[1] - int(row["next_offset"]) for row in positions]
     except TopicMissing:
         say(f"topic {topic.name} is gone from the broker: what was sent and not assembled is lost with it")
         behind = []

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,29 @@ import pytest
 
 from chillflow.assembly import Settled
 from chillflow.curation import FLAGS
+from chillflow.errors import (
+    ChillFlowError,
+    NeverAssembled,
+    ReplayRunning,
+    StreamBehind,
+    TopicReplaced,
+    TripsStillOpen,
+)
 from chillflow.events import ENDED, PAID, STARTED, DeadLetter
 from chillflow.jobs import slices
-from chillflow.jobs.reconcile import account_of
+from chillflow.jobs.reconcile import account_of, judgeable
 from chillflow.jobs.slices import judge_file_rows, judge_trips
+from chillflow.jobs.standing import require_still
 from chillflow.manifests import Manifest
 from chillflow.months import Month
+from chillflow.positions import Position
 from chillflow.reconciliation import Account, Difference, Findings, pickups, ranges
 from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.lake import Lake
+from chillflow.stores.replays import Replays
 from chillflow.stores.stream_rows import StreamRows
 from chillflow.stores.warehouse import Warehouse
+from chillflow.testing.log import MemoryLog, MemoryReader
 from chillflow.trips import RAW_COLUMNS, id_text
 from chillflow.trips import trip_id as ids_of
 from tests.lake_samples import publish
@@ -300,3 +313,63 @@ def test_a_month_is_cut_into_tasks_that_cover_it(side: Side, monkeypatch: pytest
     for judging, *arguments in calls:
         found = found.plus(judging(*arguments))
     assert (found.total.same, found.total.differences) == (21, 0)
+
+
+def test_a_month_without_anything_to_compare_is_refused(side: Side, warehouse: Warehouse, tmp_path: Path) -> None:
+    def refusal(lake: Lake = side.lake) -> str:
+        with StreamRows(side.dsn) as rows, pytest.raises(ChillFlowError) as refused:
+            judgeable(lake, warehouse, rows, "yellow", MONTH)
+        return str(refused.value)
+
+    with StreamRows(side.dsn) as rows:
+        assert judgeable(side.lake, warehouse, rows, "yellow", MONTH) == side.manifest
+    assert "curate it first" in refusal(Lake(tmp_path / "another"))
+    older = Lake(tmp_path / "older")
+    publish(older, {"trips": curated(ROWS[:1]).trips}, month=MONTH, rules_version=0)
+    assert "was curated by rules 0" in refusal(older)
+    side.change(REPLAY, None)
+    assert "was stopped before its end" in refusal()
+    side.change("truncate chillflow.replays, chillflow.trips, chillflow.adjustments, chillflow.quarantine")
+    assert "the stream has written nothing of yellow 2018-11" in refusal()
+    load(warehouse, curated(ROWS))
+    assert "nothing of the stream to judge" in refusal()
+
+
+def test_the_stream_must_stand_still(warehouse: Warehouse) -> None:
+    log = MemoryLog()
+    topic = log.create(TOPIC.name, 3)
+    said: list[str] = []
+    store = PostgresTripStore(warehouse.dsn, IMPATIENT)
+
+    def stand() -> Any:
+        with StreamRows(warehouse.dsn) as rows:
+            return require_still(rows, partial(MemoryReader, log), said.append)
+
+    with pytest.raises(NeverAssembled):
+        stand()
+    group = store.take_group("chillflow", topic, None)
+    assert stand() == (TOPIC.name, (0, 0, 0))
+    log.send(TOPIC.name, 1, None, b"")
+    log.send(TOPIC.name, 2, None, b"")
+    with pytest.raises(StreamBehind, match=r"2 records of trip-events are not assembled yet \(in 2 partitions\)"):
+        stand()
+    for partition, rewind in ((1, 0), (2, 1)):
+        claim = store.claim(group, partition, "me")
+        with store.transaction() as transaction:
+            transaction.lock([claim], {partition: 0})
+            transaction.advance([claim], [Position(partition, 1, rewind)])
+    with pytest.raises(TripsStillOpen, match="in partitions 1 of"):
+        stand()
+    ask(warehouse.dsn, "update chillflow.assembly_partitions set rewind_offset = next_offset")
+    assert stand() == (TOPIC.name, (0, 1, 1))
+    replays = Replays(warehouse.dsn)
+    with pytest.raises(ReplayRunning):
+        stand()
+    replays.close()
+    log.topics.clear()
+    assert stand() == (TOPIC.name, (0, 1, 1))
+    assert "is gone from the broker" in said[-1]
+    log.create(TOPIC.name, 3)
+    with pytest.raises(TopicReplaced):
+        stand()
+    store.close()

@@ -73,7 +73,7 @@ def assemble(group: str, workers: int | None, topic: str | None, until_caught_up
         former = store.group(group)
         name = topic or (former.topic.name if former else options.TOPIC)
         services = Services(dsn, session.redis_url(settings), kafka, name, group)
-        cluster.connect()
+        cluster.connect(data=False)
         stop.listen()
         with _closing(KafkaReader(kafka, name, group)) as reader:
             found = _topic(reader, stop, reporter.say, lambda: not until_caught_up or replay_running(dsn))

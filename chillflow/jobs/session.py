@@ -60,27 +60,21 @@ class Cluster:
         self.address = ray_address(settings)
         self._connected = False
 
-    def connect(self) -> None:
-        """Joins the cluster as a driver, quietly; again and it does nothing."""
+    def connect(self, *, data: bool = True) -> None:
+        """Joins the cluster as a driver, quietly; again and it does nothing. Without `data`, Ray Data is not set up."""
         if self._connected:
             return
         self._probe()
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _OF_RAY)
         import ray
-        import ray.data
 
-        logging.getLogger("ray.data").setLevel(logging.WARNING)
-        logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
         try:
             ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
         except (ConnectionError, RuntimeError, TimeoutError) as fault:
             raise ServiceDown("Ray", self.address, first_line(fault)) from fault
         self._connected = True
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        # Its budgets begin at one task for the first second, and leave no task waiting for a worker that gets free.
-        context.op_resource_reservation_enabled = False
+        if data:
+            _set_up_data()
 
     def _probe(self) -> None:
         """Ray itself tries for minutes to reach a cluster that is not there."""
@@ -104,6 +98,18 @@ class Cluster:
         ray.shutdown()
         if isinstance(error, RayError) and not isinstance(error, RayTaskError):
             raise ClusterFailed(self.address, first_line(error)) from error
+
+
+def _set_up_data() -> None:
+    import ray.data
+
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
+    logging.getLogger("ray.data._internal.progress").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # Its budgets begin at one task for the first second, and leave no task waiting for a worker that gets free.
+    context.op_resource_reservation_enabled = False
 
 
 def first_line(fault: BaseException) -> str:

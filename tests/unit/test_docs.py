@@ -13,6 +13,7 @@ import pytest
 
 from chillflow.cli import COMMANDS
 from chillflow.curation import RULES
+from chillflow.metrics import METRICS
 
 REPO = Path(__file__).parents[2]
 DOCS = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
@@ -100,6 +101,11 @@ def test_the_table_of_rules_is_what_is_applied() -> None:
         for rule in RULES
     ]
     assert documented == applied
+
+
+def test_the_table_of_metrics_is_what_is_published() -> None:
+    documented = table_after((REPO / "docs/assembling.md").read_text() + "\n", "| metric |")
+    assert documented == [[each.name, each.kind, ", ".join(each.labels), each.help] for each in METRICS]
 
 
 @every_doc

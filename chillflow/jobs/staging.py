@@ -28,8 +28,8 @@ from chillflow.jobs.plan import MonthPlan
 from chillflow.stores.sources import open_input
 from chillflow.trips import QUARANTINE, id_key, no_ids, to_table, trip_id
 
-ROWS = 131_072
-"""Rows whose events are sorted in memory at a time: about 300 MB of work."""
+ROWS = 65_536
+"""Rows whose events are sorted in memory at a time: about 150 MB of work."""
 
 AT_ONCE = 2
 

@@ -74,7 +74,7 @@ class Watch:
         share = 100 * at / self._progress.total
         lag = self._lag(at)
         text = f"{self._label}: {at:,} of {self._progress.total:,} events ({share:.1f} %), {rate:,.0f}/s"
-        self._reporter.say(text if lag is None else f"{text}, lag {lag:,}")
+        self._reporter.say(text if lag is None else f"{text}, lag about {lag:,}")
 
     def _look_at_backlog(self) -> None:
         """Where a group assembles the topic: how many records lie in it that this replay has not sent."""
@@ -84,7 +84,7 @@ class Watch:
                 return
             reader = KafkaReader(self._config, topic.name)
             try:
-                ends = 0
+                ends, before = 0, self._progress.acknowledged
                 for partition in range(topic.partitions):
                     if self._over.is_set():
                         return
@@ -93,7 +93,7 @@ class Watch:
                 reader.close()
         except ChillFlowError:
             return
-        self._before = ends - self._progress.acknowledged
+        self._before = ends - (before + self._progress.acknowledged) // 2  # the ends grew while they were read
 
     def _lag(self, at: int) -> int | None:
         try:

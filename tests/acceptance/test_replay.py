@@ -22,8 +22,8 @@ from tests.warehouse_samples import ask
 ROWS = 6_000
 FAULTS = ["--duplicate", "0.1", "--shuffle", "600", "--late", "0.1", "--drop", "0.02", "--corrupt", "0.02",
           "--revise", "0.05", "--seed", "7"]  # fmt: skip
-SLOWLY = ["--speed", "400000"]
-"""A month of event time in seven seconds."""
+SLOWLY = ["--speed", "100000"]
+"""A month of event time in half a minute."""
 
 
 @pytest.fixture(scope="module")

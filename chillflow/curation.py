@@ -72,7 +72,7 @@ RULES: tuple[Rule, ...] = (
          "the same natural key again: all but the first in file order"),
     Rule("2c", "value_invalid", "file", "reject",
          col("total_amount").is_null() | col("unrepresentable").is_not_null() | ~col("trip_distance").is_finite(),
-         "no total, an amount outside decimal(9,2), or a distance that is no number"),
+         "no total, a distance that is no number, or a value that its column cannot hold (an amount of ten digits)"),
     Rule("3", "zone_invalid", "trip", "reject",
          ~col("pickup_zone_id").is_between(1, 265).fill_null(False)
          | ~col("dropoff_zone_id").is_between(1, 265).fill_null(False),

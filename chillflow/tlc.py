@@ -99,8 +99,8 @@ def inspect(file: Any, path: str, service: str) -> FileFacts:
 def read(file: Any, block: Block) -> pl.DataFrame:
     """A block's rows as canonical raw columns, money in cents, `source_row` counted from the file's begin.
 
-    What a canonical column cannot hold (an amount that is NaN or outside decimal(9,2), a number outside int32) becomes
-    null and is named in `unrepresentable`. Raises SourceUnreadable, NotWhole.
+    What a canonical column cannot hold (an amount that is NaN or outside decimal(9,2), a number outside int32, text
+    with a NUL) becomes null and is named in `unrepresentable`. Raises SourceUnreadable, NotWhole.
     """
     (frame,) = read_blocks(file, [block])
     return frame
@@ -199,11 +199,16 @@ def _canonical(batch: pa.RecordBatch, named: Mapping[str, str], block: Block, fi
             values = pl.Series(name, given)
             column, bad = _times(values)
         elif pa.types.is_string(wanted):
-            column = pl.Series(name, _text(given, named[name]))
+            text = _text(given, named[name])
+            column = values = pl.Series(name, text)
+            if _may_hold_nul(text):
+                column, bad = _storable(values)
         else:
             column = pl.Series(name, _floating(given)).cast(pl.Float64)
         columns.append(column)
         if bad is not None:
+            if values.dtype == pl.String:
+                values = values.str.replace_all("\0", r"\0", literal=True)
             unfit[name] = pl.select(pl.when(pl.lit(bad)).then(pl.lit(values.to_physical()))).to_series()
     frame = pl.DataFrame(columns)
     return frame.with_columns(
@@ -267,6 +272,20 @@ def _times(times: pl.Series) -> tuple[pl.Series, pl.Series | None]:
     fits = _between(times.to_physical().fill_null(0).to_numpy(), _YEAR_1 * scale, _YEAR_10000 * scale - 1)
     column, bad = _nulled(times, times, fits)
     return column.cast(_TIME), bad
+
+
+def _may_hold_nul(texts: "pa.Array[Any]") -> bool:
+    """False where none does, as nearly always: one look at all characters."""
+    buffers = texts.buffers()
+    return pa.types.is_string_view(texts.type) or (buffers[2] is not None and b"\0" in buffers[2].to_pybytes())
+
+
+def _storable(texts: pl.Series) -> tuple[pl.Series, pl.Series | None]:
+    """Text without the NUL character, which PostgreSQL cannot store; and which of them held it, if any."""
+    bad = texts.str.contains("\0", literal=True).fill_null(False)
+    if not bad.any():
+        return texts, None
+    return pl.select(pl.when(~pl.lit(bad)).then(pl.lit(texts)).alias(texts.name)).to_series(), bad
 
 
 def _between(values: Any, lowest: int, highest: int) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chillflow import curation, pairs
-from chillflow.curation import FLAGS, RULES, Curated, Pairs, curate, flag_names
+from chillflow.curation import FLAGS, RULES, Curated, Pairs, curate, flag_names, judge_file
 from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS, id_key, no_ids, to_table, trip_id
 from tests import reference
 from tests.strategies import MONTH, raw_frame, raw_rows
@@ -134,6 +134,19 @@ def test_a_reversal_in_another_block_is_told_by_pairs():
     result = curate(raw_frame([original]), MONTH, Pairs(originals=ids))
 
     assert result.counts == {"reversed_original": 1}
+
+
+def test_a_row_again_is_a_duplicate_though_the_first_is_invalid():
+    """Rule 2b comes before 2c: both paths settle the rows of an id by its first row in the file."""
+    rows = raw_frame([raw_row(tip_amount=None, source_row=0), raw_row(source_row=1), raw_row(source_row=2)])
+    rows = rows.with_columns(unrepresentable=pl.Series(["tip_amount=NaN", None, None]))
+    expected = {0: "value_invalid", 1: "duplicate", 2: "duplicate"}
+
+    parts = [curate(rows, MONTH)], curate_in_blocks([rows[:1], rows[1:2], rows[2:]])
+    for found in parts:
+        assert not any(len(part.trips) for part in found)
+        assert dict(pl.concat([part.quarantine for part in found])["source_row", "reason"].iter_rows()) == expected
+    assert dict(judge_file(rows, MONTH).rejected["source_row", "reason"].iter_rows()) == expected
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)

@@ -17,6 +17,7 @@ from polars.testing import assert_frame_equal
 
 from chillflow import tlc
 from chillflow.columns import COLUMNS
+from chillflow.curation import curate
 from chillflow.months import Month
 from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS
 from tests.tlc_samples import ERAS, MODERN, TRIPS, Era, canonical, inspect, parquet, published, put, read
@@ -163,6 +164,24 @@ def test_what_a_column_cannot_hold_is_null_and_named() -> None:
     assert frame["total_amount"].to_list() == [100, None, None, None, 300]
     assert frame["passenger_count"].to_list() == [-5, None, None, None, 2**31 - 1]
     assert frame["pickup_at"].is_null().to_list() == [False, True, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["string", "large_string", "string_view", "dictionary"])
+def test_text_with_a_nul_cannot_be_stored(kind: str) -> None:
+    texts = pa.array(["Y", "a\0b\0", None, "\0"])
+    texts = texts.dictionary_encode() if kind == "dictionary" else texts.cast(pa.type_for_alias(kind))
+    table = published(MODERN, [TRIPS[0]] * 4)
+    table = table.set_column(table.schema.get_field_index("store_and_fwd_flag"), "store_and_fwd_flag", texts)
+    minutes = pa.array([dt.datetime(2019, 3, 1, 0, minute) for minute in range(4)])
+    place = table.schema.get_field_index("tpep_pickup_datetime")
+    table = table.set_column(place, "tpep_pickup_datetime", minutes)
+    frame = read(parquet(table))
+    assert frame["store_and_fwd"].to_list() == ["Y", None, None, None]
+    assert frame["unrepresentable"].to_list() == [None, r"store_and_fwd=a\0b\0", None, r"store_and_fwd=\0"]
+    assert (
+        curate(frame, Month(2019, 3)).quarantine.filter(pl.col("reason") == "value_invalid")["reason"].to_list()
+        == ["value_invalid"] * 2
+    )
 
 
 @pytest.mark.parametrize(

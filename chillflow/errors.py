@@ -37,11 +37,13 @@ class BadMonths(UsageError):
 
 
 @dataclass(eq=False)
-class BadService(UsageError):
-    service: str
+class BadSetting(UsageError):
+    variable: str
+    text: str
+    expected: str
 
     def __str__(self) -> str:
-        return f"unknown service {self.service!r}; ChillFlow reads yellow and green trips"
+        return f"{self.variable} is {self.text!r}; set it to {self.expected}, or unset it"
 
 
 class SourceError(ChillFlowError):
@@ -186,8 +188,16 @@ class SchemaTooOld(ChillFlowError):
     def __str__(self) -> str:
         return (
             f"the warehouse at {self.address} lacks {', '.join(self.missing)}; "
-            "`chillflow up` and every load (`chillflow load`) bring its schema up to date"
+            "every load (`chillflow load`, `chillflow backfill`) and every replay bring its schema up to date"
         )
+
+
+@dataclass(eq=False)
+class WarehouseEmpty(SchemaTooOld):
+    """A database in which ChillFlow has made nothing yet."""
+
+    def __str__(self) -> str:
+        return f"the warehouse at {self.address} is empty; begin with `chillflow backfill SERVICE MONTHS`"
 
 
 @dataclass(eq=False)
@@ -456,6 +466,18 @@ class ServiceFailed(ChillFlowError):
         said = f" (its last words: {self.last_line})" if self.last_line else ""
         seen = f"see {self.log}, then " if self.log else ""
         return f"{self.service} cannot start: {self.why}{said}; {seen}run `chillflow down` and `chillflow up` again"
+
+
+@dataclass(eq=False)
+class HomeUnusable(ChillFlowError):
+    """What the folder of the embedded services remembers cannot be read."""
+
+    path: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"cannot use {self.path}: {self.why}; {self.remedy}"
 
 
 class StreamError(ChillFlowError):

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from chillflow.errors import BadSetting
+
 TLC = "https://d37ci6vzurychx.cloudfront.net/trip-data"
 
 
@@ -23,7 +25,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Settings from `environ`; an empty variable counts as unset."""
+        """Settings from `environ`; an empty variable counts as unset. Raises BadSetting."""
         given = {name: value for name, value in environ.items() if value}
         home = Path(given.get("CHILLFLOW_HOME", ".chillflow")).absolute()
         return cls(
@@ -34,5 +36,11 @@ class Settings:
             redis_url=given.get("CHILLFLOW_REDIS_URL"),
             kafka_bootstrap=given.get("CHILLFLOW_KAFKA_BOOTSTRAP"),
             ray_address=given.get("CHILLFLOW_RAY_ADDRESS"),
-            cpus=int(given.get("CHILLFLOW_CPUS", os.cpu_count() or 1)),
+            cpus=_cpus(given["CHILLFLOW_CPUS"]) if "CHILLFLOW_CPUS" in given else os.cpu_count() or 1,
         )
+
+
+def _cpus(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise BadSetting("CHILLFLOW_CPUS", text, "a whole number from 1 on")
+    return int(text)

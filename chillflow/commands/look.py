@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from chillflow import console, quality
 from chillflow.curation import FLAGS, REJECTS, REVISIONS
-from chillflow.errors import BadTripId, TripUnknown
+from chillflow.errors import BadTripId, TripUnknown, WarehouseEmpty
 from chillflow.events import key_of
 from chillflow.jobs import options, session
 from chillflow.letters import Letter, to_line
@@ -26,8 +26,11 @@ Row = dict[str, Any]
 @options.as_json
 def months(as_json: bool) -> None:
     """What became of each month: rows, reasons, flags, seconds, source, and an alert where something is unusual."""
-    with Warehouse(session.postgres_dsn(Settings.read())) as warehouse:
-        rows = [row | {"alerts": _alerts(row)} for row in warehouse.months()]
+    try:
+        with Warehouse(session.postgres_dsn(Settings.read())) as warehouse:
+            rows = [row | {"alerts": _alerts(row)} for row in warehouse.months()]
+    except WarehouseEmpty:
+        rows = []
     if as_json:
         console.show_json(rows)
         return

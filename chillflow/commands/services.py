@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import click
 
@@ -59,8 +59,8 @@ def status(as_json: bool) -> None:
     else:
         for one in services:
             pid = f"  pid {one['pid']}" if one["pid"] else ""
-            click.echo(f"{one['service']:10}{one['state']:10}{_without_password(str(one['address'] or ''))}{pid}")
-    if any(one["state"] in ("stopped", "died") for one in services):
+            click.echo(f"{one['service']:10}{one['state']:10}{_shown(one['service'], one['address'])}{pid}")
+    if any(one["state"] in ("silent", "stopped", "died") for one in services):
         sys.exit(1)
 
 
@@ -70,16 +70,15 @@ def psql(arguments: tuple[str, ...]) -> None:
     """Open psql on the warehouse; ARGUMENTS go to psql."""
     from chillflow.jobs.session import postgres_dsn
     from chillflow.local.postgres import binaries
+    from chillflow.stores.postgres import without_password
 
     dsn = postgres_dsn(Settings.read())
     program = str(binaries() / "psql")
     os.environ["PGOPTIONS"] = "-c search_path=chillflow,public"
-    parts = urlsplit(dsn)
-    if parts.scheme and parts.password:
-        os.environ["PGPASSWORD"] = unquote(parts.password)
-        user, _, host = parts.netloc.rpartition("@")
-        dsn = parts._replace(netloc=f"{user.partition(':')[0]}@{host}").geturl()
-    os.execv(program, [program, "-d", dsn, *arguments])
+    shown, password = without_password(dsn)
+    if password:
+        os.environ["PGPASSWORD"] = password  # arguments can be seen by every user of the machine
+    os.execv(program, [program, "-d", shown, *arguments])
 
 
 def _external(settings: Settings) -> dict[str, str | None]:
@@ -91,6 +90,13 @@ def _external(settings: Settings) -> dict[str, str | None]:
     }
 
 
-def _without_password(address: str) -> str:
-    head, at, tail = address.rpartition("@")
-    return f"{head.rpartition(':')[0]}:***@{tail}" if at else address
+def _shown(service: object, address: object) -> str:
+    """An address without what may be secret in it: user, password and parameters."""
+    from chillflow.stores import postgres
+
+    if not address:
+        return ""
+    if service == "postgres":
+        return postgres.address(str(address))
+    parts = urlsplit(str(address))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

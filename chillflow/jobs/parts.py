@@ -30,7 +30,7 @@ class Work:
     def read(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Each part with its raw rows; raises SourceError."""
         blocks = [self.plan.blocks[part] for part in self.parts]
-        with open_input(blocks[0].path) as file:
+        with open_input(self.plan.path) as file:
             yield from zip(self.parts, tlc.read_blocks(file, blocks), strict=True)
 
 

@@ -10,11 +10,15 @@ from chillflow.errors import ChillFlowError
 from chillflow.manifests import Manifest, Source
 from chillflow.months import Month
 from chillflow.stores import sources
+from chillflow.stores.folders import shown
 
 
 @dataclass(frozen=True)
 class MonthPlan:
-    """A month to curate from one source file, block by block."""
+    """A month to curate from one source file, block by block.
+
+    `path` opens it and may hold credentials; its blocks name it as it may be shown.
+    """
 
     service: str
     month: Month
@@ -52,7 +56,7 @@ def plan_month(folder: str, service: str, month: Month, source: Source) -> Month
     """The blocks of a month's file, from its footer; raises SourceError."""
     path = within(folder, tlc.file_name(service, month))
     with sources.open_input(path) as file:
-        facts = tlc.inspect(file, path, service)
+        facts = tlc.inspect(file, shown(path), service)
     return MonthPlan(service, month, path, source, facts.blocks, facts.warnings)
 
 

@@ -62,6 +62,13 @@ def shown(uri: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{unquote(parts.path)}"
 
 
+def _discreet(fault: Exception, uri: str) -> str:
+    """What Arrow says of a URI, unless it cites credentials or the query."""
+    parts = urlsplit(uri)
+    secrets = (parts.netloc.rpartition("@")[0], parts.query)
+    return "it is no address that it knows" if any(part and part in str(fault) for part in secrets) else str(fault)
+
+
 @cache
 def locate(uri: str) -> tuple[fs.FileSystem, str]:
     """The filesystem and the path in it that an absolute URI or path means; opened once in a process."""
@@ -74,7 +81,7 @@ def locate(uri: str) -> tuple[fs.FileSystem, str]:
     try:
         filesystem, path = fs.FileSystem.from_uri(uri)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as fault:
-        raise LakeUnavailable(shown(uri), f"Arrow cannot open it: {fault}", _URIS) from fault
+        raise LakeUnavailable(shown(uri), f"Arrow cannot open it: {_discreet(fault, uri)}", _URIS) from fault
     if not path.strip("/"):
         raise LakeUnavailable(shown(uri), "it names no bucket", _URIS)
     return filesystem, path.rstrip("/")

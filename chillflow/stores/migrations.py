@@ -15,7 +15,7 @@ from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 
-from chillflow.errors import SchemaTooNew, SchemaTooOld
+from chillflow.errors import SchemaTooNew, SchemaTooOld, WarehouseEmpty
 from chillflow.stores.postgres import Connection, connect, translated
 from chillflow.stores.queries import query
 
@@ -63,7 +63,7 @@ def check(applied: set[str], place: str) -> None:
     _refuse_newer(applied, place)
     missing = known() - applied
     if missing:
-        raise SchemaTooOld(place, tuple(sorted(missing)))
+        raise (SchemaTooOld if applied else WarehouseEmpty)(place, tuple(sorted(missing)))
 
 
 def known() -> set[str]:

@@ -25,12 +25,23 @@ _REMEDIES: dict[type[psycopg.Error], str] = {
 
 def address(dsn: str) -> str:
     """Where a DSN leads, without its password: host:port/database; raises BadDsn."""
-    try:
-        given = conninfo.conninfo_to_dict(dsn)
-    except psycopg.ProgrammingError:
-        raise BadDsn() from None
+    given = _read(dsn)
     host = given.get("host") or given.get("hostaddr") or "the local socket"
     return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or given.get('user') or ''}"
+
+
+def without_password(dsn: str) -> tuple[str, str | None]:
+    """A DSN without its password, and the password; raises BadDsn."""
+    given = _read(dsn)
+    password = given.pop("password", None)
+    return conninfo.make_conninfo(**given), None if password is None else str(password)
+
+
+def _read(dsn: str) -> dict[str, Any]:
+    try:
+        return conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise BadDsn() from None
 
 
 def connect(

@@ -136,6 +136,13 @@ def test_without_services_the_command_that_starts_them_is_named(cli, tmp_path):
     assert "Ray is not running" in bare.run("curate", "yellow", GOOD, code=1).stderr
 
 
+def test_a_database_without_tables_is_an_empty_warehouse(cli):
+    assert "no month is loaded yet; begin with `chillflow backfill" in cli.run("months").stderr
+    assert cli.json("months") == []
+    said = cli.run("trip", "0168a2d2-e2b8-84e8-a3ef-1114b6b15aaa", code=1).stderr
+    assert "is empty; begin with `chillflow backfill SERVICE MONTHS`" in said
+
+
 def test_postgresql_gone_in_the_middle_fails_the_month_and_a_second_run_loads_it(cli, tmp_path):
     write_month("yellow", Month.parse(GOOD), 60_000, 3, tmp_path)
     cli.run("curate", "yellow", GOOD, "--source", str(tmp_path))

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from chillflow.errors import SourceMissing, SourceUnreadable
+from chillflow.errors import SourceError, SourceMissing, SourceUnreadable
+from chillflow.jobs.parts import Work
+from chillflow.jobs.plan import plan_month
+from chillflow.months import Month
 from chillflow.stores.folders import Folder
+from chillflow.stores.lake import Lake
 from chillflow.stores.sources import SIDECAR, checksum, list_files, open_input, stat
 from tests.fix_s3 import S3Server
+from tests.tlc_samples import MODERN, parquet, published
 
 FILE = "yellow_tripdata_2019-01.parquet"
 DATA = b"PAR1" + bytes(range(256)) * 40 + b"PAR1"
@@ -121,3 +126,28 @@ class TestNoteOfOrigin:
     def test_it_counts_only_if_it_is_of_this_very_file(self, tmp_path: Path, note: bytes, age: int) -> None:
         facts = stat(self.noted(tmp_path, note, age))
         assert (facts.size, facts.etag, facts.url, facts.sha256) == (len(DATA), None, None, None)
+
+
+def test_a_month_in_a_store_is_read_without_telling_its_credentials(s3: S3Server, bucket: str) -> None:
+    month = Month(2019, 3)
+    table = published(MODERN)
+    Folder(s3.uri(bucket)).write("yellow_tripdata_2019-03.parquet", parquet(table))
+    plan = plan_month(s3.uri(bucket), "yellow", month, stat(s3.uri(f"{bucket}/yellow_tripdata_2019-03.parquet")))
+    work = Work(plan, (0,), Lake("nowhere").stage("yellow", month, "20190101T000000Z-a"))
+    assert sum(len(raw) for _, raw in work.read()) == len(table)
+
+    for name in ("fare_amount", "tpep_pickup_datetime"):
+        Folder(s3.uri(bucket)).write("yellow_tripdata_2019-03.parquet", parquet(table.drop_columns([name])))
+        with pytest.raises(SourceError) as caught:
+            next(work.read())
+        assert f"s3://{bucket}/yellow_tripdata_2019-03.parquet" in str(caught.value)
+        with pytest.raises(SourceError) as again:
+            plan_month(s3.uri(bucket), "yellow", month, plan.source)
+        assert not any("hush" in str(error.value) for error in (caught, again))
+
+
+def test_an_address_that_arrow_does_not_know_is_not_cited_with_its_credentials() -> None:
+    for uri in ("s3://key:hush@bucket/x?endpoint_overide=a&secret=hush", "s4://key:hush@bucket/x", "s3://key:hush@/x"):
+        with pytest.raises(SourceUnreadable) as caught:
+            list_files(uri)
+        assert "hush" not in str(caught.value)

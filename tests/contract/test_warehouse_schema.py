@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from chillflow.curation import FLAGS, RULES
-from chillflow.errors import BadDsn, SchemaTooNew, SchemaTooOld, ServiceDown
+from chillflow.errors import BadDsn, SchemaTooNew, SchemaTooOld, ServiceDown, WarehouseEmpty
 from chillflow.months import Month
 from chillflow.stores.migrations import known
 from chillflow.stores.queries import named_queries
@@ -55,8 +55,15 @@ def test_a_migration_that_fails_is_not_half_done(empty_dsn: str) -> None:
         assert set(warehouse.migrate()) == {name for name in known() if name >= "0003"}
 
 
-def test_an_older_schema_names_the_command_that_updates_it(empty_dsn: str) -> None:
-    with Warehouse(empty_dsn) as warehouse, pytest.raises(SchemaTooOld, match=r"0001_trips.*chillflow load") as caught:
+def test_an_older_schema_names_the_command_that_updates_it(warehouse: Warehouse) -> None:
+    ask(warehouse.dsn, "delete from chillflow_migrations.applied where migration_id = '0002_unkept'")
+    with Warehouse(warehouse.dsn) as late, pytest.raises(SchemaTooOld, match=r"0002_.*chillflow load") as caught:
+        late.months()
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+def test_an_empty_database_names_the_command_to_begin_with(empty_dsn: str) -> None:
+    with Warehouse(empty_dsn) as warehouse, pytest.raises(WarehouseEmpty, match="is empty; begin with") as caught:
         warehouse.months()
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 

@@ -1,0 +1,69 @@
+"""Settings that cannot be meant are wrong usage; what may be secret in them is not shown."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chillflow.errors import BadSetting
+from chillflow.settings import Settings
+from tests.fix_embedded import REPO, Cli
+
+
+@pytest.mark.parametrize("text", ["two", "0", "-1", "1.5", " "])
+def test_cpus_are_a_number_from_1_on(text: str) -> None:
+    with pytest.raises(BadSetting, match=r"CHILLFLOW_CPUS is .*; set it to a whole number from 1 on") as caught:
+        Settings.read({"CHILLFLOW_CPUS": text})
+    assert caught.value.exit_code == 2
+
+
+def test_cpus_are_the_machines_if_they_are_not_given() -> None:
+    assert Settings.read({"CHILLFLOW_CPUS": ""}).cpus == os.cpu_count()
+    assert Settings.read({"CHILLFLOW_CPUS": "3"}).cpus == 3
+
+
+def test_a_wrong_setting_ends_a_command_in_one_sentence(tmp_path: Path) -> None:
+    cli = Cli({**os.environ, "CHILLFLOW_HOME": str(tmp_path), "CHILLFLOW_CPUS": "two"})
+    assert cli.run("status", code=2).stderr == (
+        "chillflow: CHILLFLOW_CPUS is 'two'; set it to a whole number from 1 on, or unset it\n"
+    )
+
+
+DSNS = [
+    "host=db port=5433 user=u password=SECRET dbname=x",
+    "postgresql://u:SECRET@db:5433/x",
+    "postgresql://u:SEC%40SECRET@db:5433/x?sslmode=require",
+    "postgresql://db:5433/x?user=u&password=SECRET",
+]
+
+
+@pytest.mark.parametrize("dsn", DSNS)
+def test_status_shows_where_but_no_password(dsn: str, tmp_path: Path) -> None:
+    redis = "redis://:SECRET@cache:6380/0?password=SECRET"
+    given = {"CHILLFLOW_POSTGRES_DSN": dsn, "CHILLFLOW_REDIS_URL": redis}
+    cli = Cli({**os.environ, **given, "CHILLFLOW_HOME": str(tmp_path)})
+    shown = cli.run("status", code=1).stdout
+    assert "SECRET" not in shown
+    assert "db:5433/x" in shown
+    assert "redis://cache:6380/0" in shown
+
+
+@pytest.mark.parametrize("dsn", DSNS)
+def test_psql_has_no_password_among_its_arguments(dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program in place of psql tells what it was given."""
+    program = tmp_path / "psql"
+    program.write_text(f"#!{sys.executable}\nimport os, sys; print(os.environ['PGPASSWORD'][-6:], sys.argv[1:])\n")
+    program.chmod(0o755)
+    code = (
+        "import pathlib, sys; from chillflow.local import postgres; from chillflow.commands.services import psql; "
+        f"postgres.binaries = lambda: pathlib.Path({str(tmp_path)!r}); psql(['-c', 'select 1'])"
+    )
+    env = {**os.environ, "CHILLFLOW_POSTGRES_DSN": dsn}
+    said = subprocess.run([sys.executable, "-c", code], env=env, cwd=REPO, capture_output=True, text=True, check=True)
+    password, _, arguments = said.stdout.partition(" ")
+    assert password == "SECRET"
+    assert "SECRET" not in arguments
+    assert "host=db" in arguments
+    assert "'-c', 'select 1'" in arguments

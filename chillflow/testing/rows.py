@@ -36,6 +36,15 @@ class Row(NamedTuple):
         dropoff: dt.datetime | None = self.stored[0] if self.stored else self.slots[1][1] if self.slots[1] else None
         return Known(trip_id, self.service, self.table, self.slots, dropoff)
 
+    def hours(self) -> Iterator[tuple[str, int, dt.datetime]]:
+        """The cells of the KPIs that a whole trip belongs to: those of its pickup and of its dropoff."""
+        started, ended, paid = self.slots
+        if started is None or ended is None or paid is None:
+            return
+        for zone, at in ((started[3], started[2]), (ended[2], self.stored[0] if self.stored else ended[1])):
+            if zone is not None:
+                yield self.service, zone, at.replace(minute=0, second=0, microsecond=0)
+
 
 def rows_of(placed: Placed) -> dict[str, Row]:
     """What a transaction inserts, by trip id; raises AssertionError where a trip is there twice."""

@@ -66,6 +66,7 @@ class Simulation:
         self._admin = self._store()
         self._group = self._admin.take_group(GROUP, self.topic, None)
         self._owners: dict[int, str] = {}
+        self._old: dict[tuple[str, str, int], bytes] = {}
 
     def run(self, steps: int = 150) -> None:
         """Faults for a while, then none until all is settled."""
@@ -109,7 +110,9 @@ class Simulation:
             rows = self._admin.partitions(GROUP)
         except ServiceDown:
             return False
-        live = {held.partition for process in self.processes.values() for held in process.loop.held.values() if held.live}
+        live = {
+            held.partition for process in self.processes.values() for held in process.loop.held.values() if held.live
+        }
         return {row["partition"]: row["next_offset"] for row in rows} == ends and live == set(ends)
 
     def _advance(self) -> None:
@@ -205,7 +208,7 @@ class Simulation:
         elif harm == 2:
             self.checkpoints.away = not self.checkpoints.away
         else:
-            self._old = dict(self.checkpoints.saved) if not hasattr(self, "_old") else self._old
+            self._old = self._old or dict(self.checkpoints.saved)
             self.checkpoints.saved |= self._old
 
     def _pass_time(self) -> None:

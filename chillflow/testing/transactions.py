@@ -200,6 +200,7 @@ class MemoryTransaction:
         """The commit."""
         self._check_rows()
         self._check_positions()
+        self._check_notes()
         warehouse = self.warehouse
         for trip_id in self.deleted:
             del warehouse.trips[trip_id]
@@ -225,6 +226,12 @@ class MemoryTransaction:
             assert found.table == table, f"{trip_id} is not in {table} but in {found}"
         for trip_id, row in self.inserted.items():
             assert trip_id in self.deleted or trip_id not in there, f"{trip_id}: {row} beside {there[trip_id]}"
+
+    def _check_notes(self) -> None:
+        """Every hour that a row leaves or enters is noted."""
+        touched = [self.warehouse.trips[trip_id] for trip_id in self.deleted] + list(self.inserted.values())
+        hours = {hour for row in touched for hour in row.hours()}
+        assert hours <= set(self._dirty), f"not noted: {hours - set(self._dirty)}"
 
     def _check_positions(self) -> None:
         for place, (epoch, new) in self._advanced.items():

@@ -1,0 +1,100 @@
+"""Deliberate defects, one at a time, in a copy of the source: the simulation must catch every one.
+
+A defect that no longer applies to the source text is a failure too: then the list has to follow the code.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+SEEDS = "300"
+
+
+@dataclass(frozen=True)
+class Defect:
+    """A text of a file and what it is replaced by; `by` is what has to catch it."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    by: tuple[str, ...] = ("-m", "tests.mutant", SEEDS)
+
+
+CONTRACT = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract/test_trip_store.py")
+
+SNAPSHOTS = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/unit/test_snapshots.py")
+
+DEFECTS = (
+    Defect("no epoch check", "testing/transactions.py", "row.epoch != claim.epoch or ", ""),
+    Defect("no epoch check in SQL", "sql/queries/assembling.sql", " and p.epoch = mine.epoch", "", CONTRACT),
+    Defect("no next_offset check in SQL", "sql/queries/assembling.sql",
+           " and p.next_offset = mine.begin", "", CONTRACT),
+    Defect("a stale snapshot is accepted", "stores/snapshots.py", " or found.token != claim.replaced", "", SNAPSHOTS),
+    Defect("a snapshot is saved before its commit is confirmed", "actors/loop.py",
+           "        if work:\n            yield from self._commit(work, self.options.limits)\n",
+           "        for part in work:\n"
+           "            self.checkpoints.save(part.claim, part.gathered.end, part.state.snapshot())\n"
+           "        if work:\n            yield from self._commit(work, self.options.limits)\n"),
+    Defect("the offset is committed before the trips", "actors/commit.py",
+           '    yield "3"\n    return Committed(steps, fenced)\n',
+           '    yield "3"\n    if placed is not None:\n        with store.transaction() as late:\n'
+           "            late.write(placed)\n    return Committed(steps, fenced)\n"),
+    Defect("the offset that Kafka knows is trusted", "actors/recovery.py",
+           "begin = claim.position.rewind_offset\n", "begin = claim.position.next_offset\n"),
+    Defect("duplicates of written trips are taken for news", "assembly/steps.py",
+           "is not None and not _is_newer(arrival.slots, before):\n                self.counts",
+           "is not None and False:\n                self.counts"),
+    Defect("no look-up after the rewind", "actors/recovery.py",
+           "            held.state.drop(transaction.look_up(ids[first : first + LOOKED_UP]))\n",
+           "            transaction.look_up(ids[first : first + LOOKED_UP])\n"),
+    Defect("the floor is not raised when an id is forgotten", "assembly/steps.py",
+           "islice(chain(written, new), self.changes.evicted):\n            self._raise_floor(trip_id)\n",
+           "islice(chain(written, new), self.changes.evicted):\n            pass\n"),
+    Defect("trips are let go during the rewind", "actors/recovery.py",
+           "    rewind(held.state, below.gathered, limits)\n",
+           "    rewind(held.state, below.gathered, limits)\n"
+           "    for trip_id in list(held.state.open)[: -limits.open_trips]:\n"
+           "        del held.state.open[trip_id]\n"),
+    Defect("rewind_offset is too high", "assembly/steps.py",
+           "trip.first_offset if trip", "trip.first_offset + 1 if trip"),
+    Defect("a completed original does not look for its reversal", "actors/commit.py",
+           "transaction.reversed_among(originals_of(settled))", "transaction.reversed_among([])"),
+    Defect("an original that PostgreSQL has is not judged again", "assembly/steps.py",
+           "        stepping.take_back()\n".replace("        ", "    "), ""),
+    Defect("only new hours are noted", "placing.py", "_left_behind(settled) | ", ""),
+    Defect("a batch is applied before its commit is confirmed", "actors/commit.py",
+           '            yield "3e"\n',
+           '            yield "3e"\n            for part in work:\n'
+           "                part.state.apply(steps[part.partition].changes)\n"),
+)  # fmt: skip
+
+
+def mutated(defect: Defect, folder: Path) -> Path:
+    """A copy of the package with the defect in it."""
+    shutil.copytree(REPO / "chillflow", folder / "chillflow", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").symlink_to(REPO / "tests")
+    (folder / "pyproject.toml").symlink_to(REPO / "pyproject.toml")
+    file = folder / "chillflow" / defect.file
+    text = file.read_text()
+    assert text.count(defect.old) == 1, f"{defect.file} has {text.count(defect.old)} times: {defect.old!r}"
+    file.write_text(text.replace(defect.old, defect.new))
+    return folder
+
+
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-"))
+def test_every_defect_is_caught(defect: Defect, tmp_path: Path) -> None:
+    folder = mutated(defect, tmp_path / "mutant")
+    env = os.environ | {"PYTHONPATH": str(folder), "POLARS_MAX_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, *defect.by], cwd=folder, env=env, capture_output=True, text=True, timeout=250, check=False
+    )
+    assert done.returncode == 1, f"nobody noticed: {defect.name}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    assert "seed " in done.stdout or "FAILED" in done.stdout, done.stdout + done.stderr
+    print(f"{defect.name}: {done.stdout.strip().splitlines()[-1]}")

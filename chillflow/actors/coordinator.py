@@ -28,8 +28,8 @@ from chillflow.positions import Group
 from chillflow.stores.protocols import LogReader, TripStore
 
 AWAY = (ServiceDown, OutcomeUnknown)
-FATAL = (Superseded, TopicReplaced, PartitionsChanged, TopicMissing)
-"""What no assembler of this group can go on from."""
+FATAL = (Superseded, TopicReplaced, PartitionsChanged)
+"""What no assembler of this group can go on from. (Whether the topic is missing for good is found out by `Ends`.)"""
 
 YOUNG = 10.0
 """An assembler that dies within this many seconds has died young."""
@@ -176,7 +176,8 @@ class Coordinator:
                 self._offsets[partition] = max(told.next_offset, self._offsets.get(partition, 0))
                 self._failures.pop(partition, None)
             if told.error is not None:
-                if isinstance(told.error, FATAL) or self._quiet is not None:
+                in_vain = self._quiet is not None and not isinstance(told.error, TopicMissing)
+                if isinstance(told.error, FATAL) or in_vain:
                     fatal = told.error
                 elif self._failures.get(partition) != str(told.error):
                     self._failures[partition] = str(told.error)

@@ -5,12 +5,14 @@ from concurrent.futures import Future
 
 from chillflow.actors.fetching import Thread
 from chillflow.clock import Clock
-from chillflow.errors import PartitionsChanged, ServiceDown, TopicReplaced
+from chillflow.errors import ChillFlowError, PartitionsChanged, ServiceDown, TopicMissing, TopicReplaced
 from chillflow.positions import Topic
 from chillflow.stores.protocols import LogReader
 
 TOPIC_EVERY = 10.0
 SOON = 0.3
+MISSES = 3
+"""So often the topic has to be missing: brokers that come back do not know all topics at once."""
 
 
 class Ends:
@@ -23,7 +25,8 @@ class Ends:
         self.reader, self.topic, self.clock, self.every = reader, topic, clock, every
         self.at: Mapping[int, int] = {}
         self.asked_at: float | None = None
-        self.trouble: ServiceDown | None = None
+        self.trouble: ChillFlowError | None = None
+        self._missed = 0
         self._thread = thread
         self._coming: tuple[float, Future[dict[int, int]]] | None = None
         self._next = self._topic_next = clock.monotonic()
@@ -46,8 +49,12 @@ class Ends:
             self.at = answer.result()
         except ServiceDown as error:
             self.trouble = error
+        except TopicMissing as error:
+            self.trouble, self._missed = error, self._missed + 1
+            if self._missed >= MISSES:
+                raise
         else:
-            self.asked_at, self.trouble = asked_at, None
+            self.asked_at, self.trouble, self._missed = asked_at, None, 0
 
     def _ask(self, of_topic: bool) -> dict[int, int]:
         if of_topic:

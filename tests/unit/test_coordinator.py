@@ -1,16 +1,20 @@
 """The coordinator over the doubles: real assemblers in memory, which die, freeze and are fenced."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import msgspec
 import pytest
 
 from chillflow.actors.coordinator import Coordinator
+from chillflow.actors.fetching import Inline
+from chillflow.actors.lags import Ends
 from chillflow.actors.loop import Loop, Options
+from chillflow.assembly import Counts
 from chillflow.clock import ManualClock
-from chillflow.errors import OffsetGone, PartitionsChanged, Superseded
+from chillflow.errors import OffsetGone, PartitionsChanged, Superseded, TopicMissing
 from chillflow.events import key_of
+from chillflow.metrics import METRICS
 from chillflow.positions import Desired
 from chillflow.testing.checkpoints import MemoryCheckpoints
 from chillflow.testing.log import MemoryLog, MemoryReader
@@ -289,6 +293,32 @@ def test_services_that_are_away_are_waited_for_with_one_line_each(stage):
         assert stage.said[1] == "all services answer; going on"
 
     assert stage.all_there()
+
+
+def test_a_topic_that_is_missing_once_may_come_back(stage):
+    clock, ends = stage.clock, Ends(MemoryReader(stage.log, TOPIC), stage.topic, stage.clock, Inline(), 1.0)
+    found = stage.log.topics.pop(TOPIC)
+    for _ in range(2):
+        ends.look()
+        clock.pause(1.0)
+        assert isinstance(ends.trouble, TopicMissing)
+    stage.log.topics[TOPIC] = found
+    ends.look()
+    assert ends.trouble is None
+    del stage.log.topics[TOPIC]
+    for _ in range(2):
+        clock.pause(1.0)
+        ends.look()
+    clock.pause(1.0)
+    with pytest.raises(TopicMissing):
+        ends.look()
+
+
+def test_every_count_of_assembly_has_its_metric():
+    from chillflow.actors.publishing import COUNTED
+
+    assert set(COUNTED) == set(asdict(Counts()))
+    assert set(COUNTED.values()) <= {each.name for each in METRICS}
 
 
 def test_assemblers_that_die_at_once_are_started_ever_more_slowly(stage):

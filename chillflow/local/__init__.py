@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from chillflow.errors import HomeUnusable
 from chillflow.local import brokers, postgres, processes, ray_head
 from chillflow.local.ports import free_block
 from chillflow.local.state import Home, Process, Service
@@ -37,7 +38,7 @@ class Addresses:
 
 @dataclass(frozen=True)
 class Status:
-    """A service of the folder: `state` is running, stopped or died."""
+    """A service of the folder: `state` is running, silent (its process lives and does not answer), stopped or died."""
 
     service: str
     state: str
@@ -47,9 +48,10 @@ class Status:
 
 
 def addresses(home: Path) -> Addresses:
-    """Where the folder's services are, judged by their processes; empty where there is no such folder."""
-    if not (home / "state.json").exists():
-        return Addresses()
+    """Where the folder's services are, judged by their processes; empty where there is no such folder.
+
+    Raises HomeUnusable.
+    """
     at = Home(home)
     found = {name: _address(at, name) for name in SERVICES if _runs(at, name)}
     if "ray" in found:
@@ -58,12 +60,12 @@ def addresses(home: Path) -> Addresses:
 
 
 def status(home: Path) -> list[Status]:
-    """Every service of the folder, running or not."""
+    """Every service of the folder, running or not, each asked whether it answers; raises HomeUnusable."""
     at = Home(home)
     found = []
     for name in SERVICES:
         known, runs = at.state.services.get(name), _runs(at, name)
-        state = "running" if runs else "died" if known else "stopped"
+        state = ("running" if _answers(at, name) else "silent") if runs else "died" if known else "stopped"
         address = _address(at, name) if runs else None
         found.append(Status(name, state, known.leader.pid if known and runs else None, address, str(at.log(name))))
     return found
@@ -72,33 +74,39 @@ def status(home: Path) -> list[Status]:
 def up(home: Path, cpus: int, services: frozenset[str], environ: Mapping[str, str], report: Report) -> Addresses:
     """Starts those of the services that do not run, side by side, and waits until each is ready.
 
-    `environ` is what they inherit, but for what is meant for ChillFlow and Ray. Raises ExtraMissing, FolderUnwritable,
+    `environ` is what they inherit, but for what is meant for ChillFlow and Ray. Those that run already are waited for
+    too: an earlier call may have ended before they were ready. Raises ExtraMissing, FolderUnwritable, HomeUnusable,
     ServiceFailed; what is ready by then stays up.
     """
     at = Home(home)
     with at.locked():
         _clear_remains(at)
         wanted = [name for name in SERVICES if name in services and name not in at.state.services]
-        for name in at.state.services:
-            report(f"{name}: runs already at {_shown(at, name)}")
-        if not at.state.services:
+        running = list(at.state.services)
+        if not running:
             at.state.ports = free_block(at.state.ports)
         at.save()
         env = {name: value for name, value in environ.items() if not name.startswith(("CHILLFLOW_", "RAY_", "PG"))}
         env[_MARK] = str(at.folder)
         with ThreadPoolExecutor(len(SERVICES)) as pool:
-            started = [pool.submit(_start, at, name, cpus, env, report) for name in wanted]
+            started = [pool.submit(_await, at, name, env, report, "runs already") for name in running]
+            started += [pool.submit(_start, at, name, cpus, env, report) for name in wanted]
         for each in started:
             each.result()
     return addresses(home)
 
 
 def down(home: Path, report: Report) -> None:
-    """Ends the folder's services and all that they started; their data stay."""
-    if not (home / "state.json").exists():
+    """Ends the folder's services and all that they started, without records too; their data stay."""
+    if not home.exists():
         report("nothing runs here")
         return
-    at = Home(home)
+    try:
+        at = Home(home)
+    except HomeUnusable as error:
+        processes.kill_marked(_MARK, str(home))
+        report(f"all that ran is stopped, but {error}")
+        return
     with at.locked():
         running = list(at.state.services)
         with ThreadPoolExecutor(len(SERVICES)) as pool:
@@ -123,9 +131,10 @@ def _clear_remains(at: Home) -> None:
         if not _runs(at, name):
             processes.end(service, *_ENDS[name])
             del at.state.services[name]
+    found = processes.marked(_MARK, str(at.folder))  # before families: whoever is born in between is not among these
     known = {service.leader for service in at.state.services.values()}
     known |= {member for leader in set(known) for member in processes.family(leader)}
-    processes.kill([process for process in processes.marked(_MARK, str(at.folder)) if process not in known])
+    processes.kill([process for process in found if process not in known])
 
 
 def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Report) -> None:
@@ -135,17 +144,21 @@ def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Repor
         "kafka": lambda: brokers.start_broker(at, env),
         "ray": lambda: ray_head.start(at, env, cpus),
     }
+    at.remember(name, Service(start[name]()))
+    _await(at, name, env, report, "ready")
+
+
+def _await(at: Home, name: str, env: Mapping[str, str], report: Report, how: str) -> None:
     await_ready: dict[str, Callable[[Process], None]] = {
         "postgres": lambda process: postgres.await_server(at, process, env),
         "redis": lambda process: brokers.await_valkey(at, process),
         "kafka": lambda process: brokers.await_broker(at, process),
         "ray": lambda process: ray_head.await_head(at, process),
     }
-    process = start[name]()
-    at.remember(name, Service(process))
+    process = at.state.services[name].leader
     await_ready[name](process)
     at.remember(name, Service(process, processes.family(process)))
-    report(f"{name}: ready at {_shown(at, name)}")
+    report(f"{name}: {how} at {_shown(at, name)}")
 
 
 def _runs(at: Home, name: str) -> bool:
@@ -153,6 +166,15 @@ def _runs(at: Home, name: str) -> bool:
     if service is None or not processes.alive(service.leader):
         return False
     return name != "ray" or ray_head.node_answers(at)
+
+
+def _answers(at: Home, name: str) -> bool:
+    return {
+        "postgres": postgres.answers,
+        "redis": brokers.valkey_answers,
+        "kafka": brokers.broker_answers,
+        "ray": ray_head.head_answers,
+    }[name](at)
 
 
 def _address(at: Home, name: str) -> str:

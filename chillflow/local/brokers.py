@@ -9,9 +9,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from chillflow.errors import ExtraMissing
-from chillflow.local.ports import HOST, Port, answers
+from chillflow.local.ports import HOST, Port, replies
 from chillflow.local.processes import await_ready, spawn
 from chillflow.local.state import Home, Process
+
+_API_VERSIONS = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
+"""Kafka's first question: size, key 18, version 0, correlation id, no client id."""
 
 
 def redis_url(home: Home) -> str:
@@ -51,12 +54,12 @@ def _valkey() -> str:
 
 
 def await_valkey(home: Home, process: Process) -> None:
-    await_ready("Valkey", process, home.log("valkey"), lambda: _pongs(home), 30)
+    await_ready("Valkey", process, home.log("valkey"), lambda: valkey_answers(home), 30)
 
 
-def _pongs(home: Home) -> bool:
+def valkey_answers(home: Home) -> bool:
     try:
-        with socket.create_connection((HOST, home.state.ports + Port.REDIS), timeout=1) as connection:
+        with socket.create_connection((HOST, home.state.ports + Port.REDIS), timeout=3) as connection:
             connection.sendall(f"AUTH {home.state.password}\r\nPING\r\n".encode())
             answer = b""
             while answer.count(b"\r\n") < 2 and (more := connection.recv(1024)):
@@ -75,7 +78,11 @@ def start_broker(home: Home, env: Mapping[str, str]) -> Process:
 
 
 def await_broker(home: Home, process: Process) -> None:
-    await_ready("Kafka", process, home.log("kafka"), lambda: answers(home.state.ports + Port.KAFKA), 30)
+    await_ready("Kafka", process, home.log("kafka"), lambda: broker_answers(home), 30)
+
+
+def broker_answers(home: Home) -> bool:
+    return replies(home.state.ports + Port.KAFKA, _API_VERSIONS)
 
 
 def _broker() -> str:

@@ -50,6 +50,16 @@ def is_free(port: int) -> bool:
     return True
 
 
+def replies(port: int, said: bytes, seconds: float = 3.0) -> bool:
+    """Whether somebody says anything to `said`: the system accepts connections for a process that hangs, too."""
+    try:
+        with socket.create_connection((HOST, port), timeout=seconds) as connection:
+            connection.sendall(said)
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
 def answers(port: int) -> bool:
     """Whether somebody accepts a connection."""
     try:

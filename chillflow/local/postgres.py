@@ -11,8 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from chillflow.errors import ExtraMissing, ServiceFailed
-from chillflow.local.ports import HOST, Port
+from chillflow.local.ports import HOST, Port, replies
 from chillflow.local.processes import await_ready, last_line, spawn
 from chillflow.local.state import Home, Process
 
@@ -31,6 +33,9 @@ SETTINGS = {
     "log_checkpoints": "off",
 }
 """wal_level minimal: COPY into a table of its own transaction needs no WAL. Durability stays as PostgreSQL's own."""
+
+_SSL_REQUEST = bytes.fromhex("00000008 04d2162f")
+"""Asked before anything else, and answered without a password."""
 
 
 def binaries() -> Path:
@@ -51,10 +56,14 @@ def start(home: Home, env: Mapping[str, str]) -> Process:
     data = home.folder / "postgres"
     if not (data / "PG_VERSION").exists():
         _initdb(home, data, env, user)
-    (data / "postmaster.pid").unlink(missing_ok=True)  # nobody of ours runs: a crash or reboot left it
+    _remove_stale_lock(data)
     options = [f"-c{name}={value}" for name, value in (SETTINGS | {"port": str(home.state.ports)}).items()]
     command = [str(_programs(home, user) / "postgres"), "-D", _named(data, user), *options]
     return spawn(command, home.log("postgres"), env, data, user)
+
+
+def answers(home: Home) -> bool:
+    return replies(home.state.ports + Port.POSTGRES, _SSL_REQUEST)
 
 
 def await_server(home: Home, process: Process, env: Mapping[str, str]) -> None:
@@ -73,6 +82,21 @@ def await_server(home: Home, process: Process, env: Mapping[str, str]) -> None:
         made = psql("postgres", f"create database {NAME}")
         if made.returncode:
             raise ServiceFailed("PostgreSQL", "its database cannot be made", str(log), made.stderr.strip())
+
+
+def _remove_stale_lock(data: Path) -> None:
+    """A crash or reboot leaves it, with a pid that may be anybody's by now; a server on these data keeps it."""
+    lock = data / "postmaster.pid"
+    try:
+        pid = int(lock.read_text().partition("\n")[0])
+        process = psutil.Process(pid)
+        holds = process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
+        if holds and os.path.samefile(process.cwd(), data):
+            why = f"process {pid}, which `chillflow up` did not start, uses its data and must end first"
+            raise ServiceFailed("PostgreSQL", why, "", "")
+    except (OSError, ValueError, psutil.Error):
+        pass  # a process that may not be looked at is another user's, who cannot have the data
+    lock.unlink(missing_ok=True)
 
 
 def _initdb(home: Home, data: Path, env: Mapping[str, str], user: int | None) -> None:

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from chillflow.local.ports import BLOCK, HOST, Port, answers
+from chillflow.local.ports import BLOCK, HOST, Port, answers, replies
 from chillflow.local.processes import await_ready, spawn
 from chillflow.local.state import Home, Process
 
@@ -34,6 +34,9 @@ ENVIRONMENT = {
     "SPT_NOENV": "1",
 }
 """Workers inherit it: one thread of Polars for each CPU that Ray gives out. Without token: loopback only."""
+
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""What a client says first: the preface and empty settings."""
 
 
 def address(home: Home) -> str:
@@ -90,6 +93,11 @@ def await_head(home: Home, process: Process) -> None:
 def node_answers(home: Home) -> bool:
     """Whether the head can run anything: its node dies with its agent, while other parts of it live on."""
     return answers(home.state.ports + Port.NODE_MANAGER)
+
+
+def head_answers(home: Home) -> bool:
+    """Whether its two servers speak, which a stopped process does not; gRPC begins as HTTP/2 does."""
+    return all(replies(home.state.ports + port, _HTTP2) for port in (Port.GCS, Port.NODE_MANAGER))
 
 
 def _dashboard_answers(home: Home) -> bool:

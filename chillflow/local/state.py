@@ -10,7 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from chillflow.errors import FolderUnwritable
+from chillflow.errors import FolderUnwritable, HomeUnusable
+
+_ANEW = (
+    "put it back from a copy, or run `chillflow down`, delete the folder and load the months again: without it nobody "
+    "knows the password of the database there"
+)
+_RIGHTS = "give this user the right to read and write the folder, or name another one in CHILLFLOW_HOME"
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -41,7 +47,7 @@ class State(msgspec.Struct):
 
 
 class Home:
-    """The folder of the services, with its state; changes go to the disk at once."""
+    """The folder of the services, with its state; changes go to the disk at once. Raises HomeUnusable."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,8 +58,13 @@ class Home:
     def _read(self) -> State:
         try:
             return msgspec.json.decode(self._file.read_bytes(), type=State)
-        except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError):
+        except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError) as fault:
+            if os.path.isdir(self.folder / "postgres"):  # they ask for the password that was there
+                why = "it is damaged" if isinstance(fault, msgspec.MsgspecError) else "it is lost"
+                raise HomeUnusable(str(self._file), why, _ANEW) from fault
             return State(password=secrets.token_urlsafe(24))
+        except OSError as fault:
+            raise HomeUnusable(str(self._file), fault.strerror or str(fault), _RIGHTS) from fault
 
     def remember(self, name: str, service: Service) -> None:
         """Notes a service on the disk; safe from several threads."""
@@ -62,15 +73,21 @@ class Home:
             self.save()
 
     def save(self) -> None:
-        """Replaces the state file at once, readable by its owner alone."""
-        new = self._file.with_suffix(".new")
+        """Replaces the state file at once, readable by its owner alone; raises FolderUnwritable."""
         with self._writing:
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(self.state), indent=2))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
+            try:
+                self._replace()
+            except OSError as fault:
+                raise FolderUnwritable(str(self._file), fault.strerror or str(fault)) from fault
+
+    def _replace(self) -> None:
+        new = self._file.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(self.state), indent=2))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._file)
 
     def log(self, service: str) -> Path:
         return self.folder / "logs" / f"{service}.log"

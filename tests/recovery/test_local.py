@@ -309,3 +309,59 @@ def test_ray_runs_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> 
         assert done.stdout.strip() == "42"
     finally:
         cli.run("down")
+
+
+def silent_while_stopped(cli: Cli, victim: int) -> list[str]:
+    """The services that `status` says do not answer while the process is stopped."""
+    os.kill(victim, signal.SIGSTOP)
+    try:
+        said = json.loads(cli.run("status", "--json", code=1).stdout)["services"]
+    finally:
+        os.kill(victim, signal.SIGCONT)
+    return [one["service"] for one in said if one["state"] == "silent"]
+
+
+def test_a_service_that_hangs_is_not_said_to_run(quick: Cli) -> None:
+    quick.run("up")
+    for name, pid in pids(quick).items():
+        assert silent_while_stopped(quick, pid) == [name]
+    quick.run("status")
+
+
+@pytest.mark.parametrize("part", ["raylet", "gcs_server"])
+def test_a_ray_head_of_which_a_part_hangs_is_not_said_to_run(whole: Cli, part: str) -> None:
+    head = psutil.Process(pids(whole)["ray"])
+    victim = next(child for child in head.children(recursive=True) if child.name() == part)
+    assert silent_while_stopped(whole, victim.pid) == ["ray"]
+    whole.run("status")
+
+
+@pytest.mark.parametrize("content", [None, b"{"], ids=["lost", "damaged"])
+def test_data_without_the_password_that_opens_them_are_not_begun_anew(quick: Cli, content: bytes | None) -> None:
+    quick.run("up")
+    file = Path(quick.env["CHILLFLOW_HOME"]) / "state.json"
+    kept = file.read_bytes()
+    file.unlink() if content is None else file.write_bytes(content)
+    for command, code in (("up", 1), ("status", 1), ("down", 0)):
+        assert "state.json: it is" in quick.run(command, code=code).stderr
+    assert remains(quick) == []
+    file.write_bytes(kept)
+    quick.run("up")
+    quick.run("status")
+
+
+def test_data_that_another_postgresql_uses_are_left_to_it(quick: Cli, tmp_path: Path) -> None:
+    only = quick.given(CHILLFLOW_REDIS_URL="elsewhere", CHILLFLOW_KAFKA_BOOTSTRAP="elsewhere")
+    only.run("up")
+    running = pids(only)["postgres"]
+    lock = Path(only.env["CHILLFLOW_HOME"]) / "postgres" / "postmaster.pid"
+    known = state(only)
+    (Path(only.env["CHILLFLOW_HOME"]) / "state.json").write_text(json.dumps(known | {"services": {}}))
+    alias = tmp_path / "another name, so that processes are not known by it"
+    alias.symlink_to(only.env["CHILLFLOW_HOME"])
+    only = only.given(CHILLFLOW_HOME=str(alias))
+    try:
+        assert f"process {running}" in only.run("up", code=1).stderr
+        assert lock.exists()
+    finally:
+        (Path(only.env["CHILLFLOW_HOME"]) / "state.json").write_text(json.dumps(known))

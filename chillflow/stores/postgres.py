@@ -16,6 +16,14 @@ Connection = psycopg.Connection[dict[str, Any]]
 
 _PATIENCE = 30.0
 _NOT_YET = ("starting up", "not yet accepting connections", "in recovery mode", "shutting down", "too many clients")
+_NOTICES_A_DEAD_PEER = {
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "tcp_user_timeout": "90000",
+}
+"""A server or network that vanished without a word is given up after some 90 s, not after hours."""
+
 _REMEDIES: dict[type[psycopg.Error], str] = {
     pg.InsufficientPrivilege: "grant the user the right, or name another user in CHILLFLOW_POSTGRES_DSN",
     pg.ReadOnlySqlTransaction: "the server is a standby: name its primary in CHILLFLOW_POSTGRES_DSN",
@@ -49,11 +57,12 @@ def connect(
 ) -> Connection:
     """A connection whose rows are dicts and whose parameters are bound in the client, so that all statements take them.
 
-    While the server says that it is starting, tries again for `patience` seconds. Raises BadDsn, ServiceDown.
+    While the server says that it is starting, tries again for `patience` seconds. What the DSN says counts before the
+    defaults. Raises BadDsn, ServiceDown.
     """
     place = address(dsn)
     given = conninfo.conninfo_to_dict(dsn)
-    defaults = {"connect_timeout": "10", "application_name": "chillflow"}
+    defaults = {"connect_timeout": "10", "application_name": "chillflow"} | _NOTICES_A_DEAD_PEER
     whole = conninfo.make_conninfo(dsn, **{name: value for name, value in defaults.items() if name not in given})
     deadline, pause = time.monotonic() + patience, 0.05
     while True:

@@ -15,10 +15,12 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
+from psycopg import conninfo
 
 from chillflow.errors import ServiceDown, WarehouseFull, WarehouseRefused
 from chillflow.months import Month
 from chillflow.stores.ledger import Loaded
+from chillflow.stores.postgres import connect
 from chillflow.stores.warehouse import Warehouse
 from tests.fix_postgres import PostgresServer, new_database
 from tests.warehouse_samples import MONTH, CuratedMonth, ask, contents, curated, load, raw_row
@@ -217,3 +219,12 @@ def test_an_error_of_the_server_names_its_remedy(
     ask(warehouse.dsn, "drop trigger fail on chillflow.months")
     assert leftovers(warehouse.dsn) == []
     assert load(warehouse, curated(ROWS)).fresh
+
+
+def test_a_connection_notices_a_server_that_vanished_unless_its_dsn_says_otherwise(empty_dsn: str) -> None:
+    for dsn, wanted in ((empty_dsn, "30"), (conninfo.make_conninfo(empty_dsn, keepalives_idle="7"), "7")):
+        with connect(dsn) as connection:
+            given = {one.keyword: one.val for one in connection.pgconn.info}
+        assert given[b"keepalives_idle"] == wanted.encode()
+        assert (given[b"keepalives_interval"], given[b"keepalives_count"]) == (b"10", b"6")
+        assert given[b"tcp_user_timeout"] == b"90000"

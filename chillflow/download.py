@@ -22,11 +22,11 @@ from requests import exceptions as faults
 from urllib3.exceptions import NameResolutionError, ReadTimeoutError
 
 from chillflow import tlc
-from chillflow.errors import ChillFlowError, DownloadFailed, MonthUnpublished, SourceMissing, Throttled
+from chillflow.errors import ChillFlowError, DownloadFailed, MonthUnpublished, SourceError, SourceMissing, Throttled
 from chillflow.months import Month
 from chillflow.partial import MAGIC, Partial
 from chillflow.stores.folders import shown
-from chillflow.stores.sources import SIDECAR, stat
+from chillflow.stores.sources import SIDECAR, checksum, stat
 
 SURE = Month(2019, 1)
 """A month that every site with trip records has."""
@@ -105,6 +105,17 @@ def fetch_month(
     target = folder / tlc.file_name(service, month)
     sure = tlc.url(base_url, service, SURE if month != SURE else SURE.next)
     return fetch(tlc.url(base_url, service, month), target, sure, watcher, pace)
+
+
+def kept(base_url: str, service: str, month: Month, folder: Path) -> Path | None:
+    """A month's file that was fetched from this site before and is as it was then, by its size and SHA-256."""
+    target = folder / tlc.file_name(service, month)
+    try:
+        facts = stat(target)
+        same = facts.url == shown(tlc.url(base_url, service, month)) and facts.sha256 == checksum(target)
+    except SourceError:
+        return None
+    return target if same else None
 
 
 def fetch(

@@ -30,10 +30,15 @@ class Reporter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bars.stop()
 
-    def begin(self, label: str, step: str, total: int) -> None:
+    def begin(self, label: str, step: str, total: int | None) -> None:
         """A step of `total` parts begins; the month's earlier step is over."""
         self.end(label)
         self._tasks[label] = self._bars.add_task(f"{label} {step}", total=total)
+
+    def reach(self, label: str, done: int, total: int | None) -> None:
+        """So many of so many parts are done, if it is known how many there are."""
+        if label in self._tasks:
+            self._bars.update(self._tasks[label], completed=done, total=total)
 
     def advance(self, label: str, parts: int = 1) -> None:
         if label in self._tasks:

@@ -21,7 +21,7 @@ import ray
 
 from chillflow import __version__, console, curation, kpis, pairs
 from chillflow.curation import FLAGS, Pairs
-from chillflow.errors import ChillFlowError
+from chillflow.errors import ChillFlowError, LakeError
 from chillflow.jobs import options
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.jobs.parts import Part, Work, curate_parts, curate_row, ids_behind
@@ -83,7 +83,7 @@ def _begin(plan: MonthPlan, lake: Lake) -> _Run:
 def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, dict[int, Part] | ChillFlowError]]:
     """Runs the works of all months; yields the number of the run, how many parts were tried, what became of them."""
     items = [
-        {"run": number, "parts": len(work.parts), "work": pickle.dumps(work)}
+        {"run": number, "parts": len(work.blocks), "work": pickle.dumps(work)}
         for number, run in enumerate(runs)
         for work in _works(run, range(len(run.plan.blocks)))
     ]
@@ -97,7 +97,7 @@ def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, dict[int, Part] |
 def _works(run: _Run, parts: Iterable[int], told: Mapping[int, Pairs] | None = None) -> list[Work]:
     """The parts as works: those of a row group together."""
     groups = groupby(sorted(parts), key=lambda part: run.plan.blocks[part].row_group)
-    return [Work(run.plan, tuple(group), run.attempt, told or {}) for _, group in groups]
+    return [Work.of(run.plan, group, run.attempt, told or {}) for _, group in groups]
 
 
 def _finish(run: _Run, lake: Lake) -> Curated | Failure:
@@ -167,7 +167,7 @@ def _manifest(run: _Run) -> Manifest:
 
 
 def curate_from(
-    folder: str, service: str, months: Sequence[Month], lake: Lake, reporter: Reporter, cluster: Cluster, *, force: bool
+    folder: str, service: str, months: Iterable[Month], lake: Lake, reporter: Reporter, cluster: Cluster, *, force: bool
 ) -> Iterator[Curated | Failure]:
     """Curates those of the months whose source changed since they were curated; yields all, each once it is ready."""
     plans: list[MonthPlan] = []
@@ -187,10 +187,19 @@ def curate_from(
 
 
 def sweep(lake: Lake, reporter: Reporter) -> None:
-    """Deletes what replaced months and killed runs left in the lake, once it is old enough for nobody to need it."""
-    swept = lake.sweep(KEPT, datetime.now(UTC))
+    """Deletes what replaced months and killed runs left in the lake, once it is old enough for nobody to need it.
+
+    Leftovers that stay harm nobody: what is at fault is told and fails nothing.
+    """
+    try:
+        swept = lake.sweep(KEPT, datetime.now(UTC))
+    except LakeError as error:
+        reporter.say(f"lake: warning: leftovers of earlier runs stay: {error}")
+        return
     if swept.removed:
         reporter.say(f"lake: {len(swept.removed)} leftovers of earlier runs deleted")
+    for fault in swept.left_alone:
+        reporter.say(f"lake: warning: left alone: {fault}")
 
 
 def tell(outcome: Curated, outcomes: Outcomes) -> None:

@@ -31,6 +31,16 @@ class Outcomes:
         self._reporter.end(name)
         self._reporter.say(f"{name}: {text}")
 
+    def begin(self, service: str, month: Month, step: str, total: int | None = None) -> None:
+        self._reporter.begin(label(service, month), step, total)
+
+    def reach(self, service: str, month: Month, done: int, total: int | None) -> None:
+        self._reporter.reach(label(service, month), done, total)
+
+    def remark(self, service: str, month: Month, text: str) -> None:
+        """Says something of a step that goes on."""
+        self._reporter.say(f"{label(service, month)}: {text}")
+
     def failed(self, service: str, month: Month, error: ChillFlowError) -> None:
         self._failed.add(label(service, month))
         self.say(service, month, f"failed: {error}")

@@ -1,8 +1,8 @@
 """Parts: what one task does with one block of a month's file."""
 
 import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from chillflow.curation import Curated, Pairs
 from chillflow.errors import ChillFlowError
 from chillflow.jobs.plan import MonthPlan
 from chillflow.manifests import FileEntry
+from chillflow.months import Month
 from chillflow.stores.lake import Attempt
 from chillflow.stores.sources import open_input
 from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS, id_key, to_table, trip_id
@@ -20,18 +21,27 @@ from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS, id_key, to_table, tr
 
 @dataclass(frozen=True)
 class Work:
-    """Blocks of one row group to curate, by their positions in the plan, and what pairs in other blocks say of them."""
+    """Blocks of one row group to curate, by their positions in the month, and what pairs in other blocks say of them.
 
-    plan: MonthPlan
-    parts: tuple[int, ...]
+    It travels to a task: only what concerns its blocks is in it. `path` opens the file.
+    """
+
+    path: str
+    month: Month
+    blocks: Mapping[int, tlc.Block]
     attempt: Attempt
-    pairs: Mapping[int, Pairs] = field(default_factory=dict)
+    pairs: Mapping[int, Pairs]
+
+    @classmethod
+    def of(cls, plan: MonthPlan, parts: Iterable[int], attempt: Attempt, told: Mapping[int, Pairs]) -> "Work":
+        blocks = {part: plan.blocks[part] for part in parts}
+        mine = {part: told[part] for part in blocks if part in told}
+        return cls(plan.path, plan.month, blocks, attempt, mine)
 
     def read(self) -> Iterator[tuple[int, pl.DataFrame]]:
         """Each part with its raw rows; raises SourceError."""
-        blocks = [self.plan.blocks[part] for part in self.parts]
-        with open_input(self.plan.path) as file:
-            yield from zip(self.parts, tlc.read_blocks(file, blocks), strict=True)
+        with open_input(self.path) as file:
+            yield from zip(self.blocks, tlc.read_blocks(file, list(self.blocks.values())), strict=True)
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ def curate_parts(work: Work) -> dict[int, Part]:
     began = datetime.now(UTC)
     found: dict[int, Part] = {}
     for part, raw in work.read():
-        curated = curation.curate(raw, work.plan.month, work.pairs.get(part, curation.NO_PAIRS))
+        curated = curation.curate(raw, work.month, work.pairs.get(part, curation.NO_PAIRS))
         found[part] = Part(
             began=began,
             files=tuple(_write(work.attempt, part, curated)),

@@ -3,12 +3,12 @@
 import logging
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Self
 
 from chillflow import local
-from chillflow.errors import ChillFlowError, ClusterFailed, NotRunning, ServiceDown
+from chillflow.errors import ClusterFailed, NotRunning, ServiceDown
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.local import brokers
 from chillflow.local.state import Home
@@ -119,26 +119,21 @@ def first_line(fault: BaseException) -> str:
 
 def source_folder(
     settings: Settings, source: str | None, service: str, months: Sequence[Month], outcomes: Outcomes
-) -> tuple[str, tuple[Month, ...]]:
-    """The folder that holds the months' files, and the months to go on with.
+) -> tuple[str, Iterable[Month]]:
+    """The folder that holds the months' files, and the months to go on with, each once its file is there.
 
-    `source` is a folder, or the address of a site from which the months are fetched into CHILLFLOW_HOME/raw; None
-    means CHILLFLOW_SOURCE. A month that cannot be fetched has failed and is left out. Raises SourceMissing and
-    SourceUnreadable of a folder that cannot be listed.
+    `source` is a folder, or the address of a site from which the months are fetched into CHILLFLOW_HOME/raw as they
+    are asked for; None means CHILLFLOW_SOURCE. Where the site does not answer, a file that was fetched from it before
+    is taken. A month that cannot be fetched has failed and is left out. Raises SourceMissing and SourceUnreadable of a
+    folder that cannot be listed.
     """
-    from chillflow import download
+    from chillflow.download import is_web
+    from chillflow.jobs.fetching import fetched
     from chillflow.stores import sources
 
     place = source or settings.source
-    if not download.is_web(place):
+    if not is_web(place):
         sources.list_files(place)
         return place, tuple(months)
     folder = settings.home / "raw"
-    left: list[Month] = []
-    for month in months:
-        try:
-            outcomes.say(service, month, str(download.fetch_month(place, service, month, folder)))
-            left.append(month)
-        except ChillFlowError as error:
-            outcomes.failed(service, month, error)
-    return str(folder), tuple(left)
+    return str(folder), fetched(place, service, months, folder, outcomes)

@@ -6,14 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from chillflow.download import Pace
 from chillflow.errors import MonthsFailed, SourceMissing, SourceUnreadable
+from chillflow.jobs.fetching import fetched
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.jobs.session import source_folder
 from chillflow.months import parse_months
 from chillflow.progress import Reporter
 from chillflow.settings import Settings
 from tests.download_samples import DATA, NEWER
-from tests.fix_site import Site, site
+from tests.fix_site import Answer, Site, site
 
 __all__ = ["site"]
 
@@ -43,11 +45,44 @@ def test_a_site_is_fetched_from_and_months_that_fail_are_left_out(
     settings: Settings, outcomes: Outcomes, site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.files = {"yellow_tripdata_2019-01.parquet": DATA, "yellow_tripdata_2019-03.parquet": NEWER}
+    folder, months = source_folder(settings, site.url, "yellow", MONTHS, outcomes)
+    assert list(months) == [MONTHS[0], MONTHS[2]]
     with pytest.raises(MonthsFailed, match="1 of 3 months failed"), outcomes:
-        folder, left = source_folder(settings, site.url, "yellow", MONTHS, outcomes)
-    assert (folder, left) == (str(settings.home / "raw"), (MONTHS[0], MONTHS[2]))
+        pass
+    assert folder == str(settings.home / "raw")
     assert (Path(folder) / "yellow_tripdata_2019-03.parquet").read_bytes() == NEWER
     assert f"yellow 2019-02: failed: {site.url}/yellow_tripdata_2019-02.parquet is not" in capsys.readouterr().err
+
+
+def test_a_month_is_fetched_when_it_is_asked_for(settings: Settings, outcomes: Outcomes, site: Site) -> None:
+    site.files = {"yellow_tripdata_2019-01.parquet": DATA, "yellow_tripdata_2019-02.parquet": DATA}
+    _, months = source_folder(settings, site.url, "yellow", MONTHS[:2], outcomes)
+    left = iter(months)
+    assert next(left) == MONTHS[0]
+    assert not (settings.home / "raw" / "yellow_tripdata_2019-02.parquet").exists()
+    assert next(left) == MONTHS[1]
+
+
+def test_without_its_site_what_was_fetched_before_is_used(
+    outcomes: Outcomes, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.files = {f"yellow_tripdata_{month}.parquet": DATA for month in MONTHS}
+    assert list(fetched(site.url, "yellow", MONTHS, tmp_path, outcomes)) == list(MONTHS)
+    changed = bytearray(DATA)
+    changed[len(DATA) // 2] ^= 1
+    (tmp_path / "yellow_tripdata_2019-02.parquet").write_bytes(changed)
+    note = tmp_path / "yellow_tripdata_2019-02.parquet.source.json"
+    note.touch()  # as if the file had been there when the note was written
+    site.always = Answer(503)
+    slept: list[float] = []
+    pace = Pace(tries=3, sleep=slept.append)
+    assert list(fetched(site.url, "yellow", MONTHS, tmp_path, outcomes, pace)) == [MONTHS[0], MONTHS[2]]
+    said = capsys.readouterr().err
+    assert "yellow 2019-01: warning: cannot download" in said
+    assert "yellow_tripdata_2019-03.parquet, fetched before, is used as it is" in said
+    assert "yellow 2019-02: failed: cannot download" in said
+    assert outcomes.any_failed
+    assert len(slept) == 4  # twice for the first, twice for the one without a file, once tried for the last
 
 
 def test_a_folder_that_cannot_be_listed_stops_the_job(settings: Settings, outcomes: Outcomes, tmp_path: Path) -> None:

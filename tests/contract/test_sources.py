@@ -133,7 +133,7 @@ def test_a_month_in_a_store_is_read_without_telling_its_credentials(s3: S3Server
     table = published(MODERN)
     Folder(s3.uri(bucket)).write("yellow_tripdata_2019-03.parquet", parquet(table))
     plan = plan_month(s3.uri(bucket), "yellow", month, stat(s3.uri(f"{bucket}/yellow_tripdata_2019-03.parquet")))
-    work = Work(plan, (0,), Lake("nowhere").stage("yellow", month, "20190101T000000Z-a"))
+    work = Work.of(plan, (0,), Lake("nowhere").stage("yellow", month, "20190101T000000Z-a"), {})
     assert sum(len(raw) for _, raw in work.read()) == len(table)
 
     for name in ("fare_amount", "tpep_pickup_datetime"):

@@ -3,7 +3,6 @@
 Which columns there are and what they are called is in columns.py; docs/data.md tells the eras.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from chillflow.columns import IGNORED, kept
-from chillflow.errors import BadMonths, NotWhole, SourceUnreadable
+from chillflow.errors import NotWhole, SourceUnreadable
 from chillflow.months import Month
 from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE, WALL_TIME
 
@@ -27,7 +26,6 @@ _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # seconds since 1970
 _TIME = pl.Datetime("us")
 _PER_SECOND: Mapping[pl.DataType, int] = {pl.Datetime("ms"): 1_000, _TIME: 1_000_000}  # nanoseconds always fit
 _INT32 = np.iinfo(np.int32)
-_NAME = re.compile(r"(yellow|green)_tripdata_(\d{4}-\d{2})\.parquet")
 
 
 @dataclass(frozen=True)
@@ -62,17 +60,6 @@ def file_name(service: str, month: Month) -> str:
 def url(source: str, service: str, month: Month) -> str:
     """The address of a month's file below `source`."""
     return f"{source.rstrip('/')}/{file_name(service, month)}"
-
-
-def parse_name(name: str) -> tuple[str, Month] | None:
-    """The service and month of a file by its name; None for other files."""
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return None
-    try:
-        return match[1], Month.parse(match[2])
-    except BadMonths:
-        return None
 
 
 def inspect(file: Any, path: str, service: str) -> FileFacts:

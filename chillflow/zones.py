@@ -1,12 +1,8 @@
 """The city's 265 taxi zones, as the TLC publishes them."""
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import resources
-
-AIRPORTS = frozenset({1, 132, 138})
-"""Newark, JFK and LaGuardia."""
 
 UNKNOWN = 264
 OUTSIDE = 265
@@ -20,12 +16,6 @@ class Zone:
     borough: str
     name: str
     service_zone: str
-
-
-def differences(known: Iterable[int], other: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The ids that only `other` has (new) and those that only `known` has (gone), each sorted."""
-    before, after = set(known), set(other)
-    return tuple(sorted(after - before)), tuple(sorted(before - after))
 
 
 def _shipped() -> tuple[Zone, ...]:

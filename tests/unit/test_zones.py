@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from chillflow.zones import AIRPORTS, OUTSIDE, UNKNOWN, ZONES, Zone, differences
+from chillflow.zones import OUTSIDE, UNKNOWN, ZONES, Zone
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "tlc" / "taxi_zone_lookup.csv"
 BY_ID = {zone.id: zone for zone in ZONES}
@@ -20,10 +20,6 @@ def test_not_available_is_text() -> None:
     assert BY_ID[OUTSIDE] == Zone(265, "N/A", "Outside of NYC", "N/A")
 
 
-def test_airports_are_zones_of_their_own() -> None:
-    assert {BY_ID[zone].name for zone in AIRPORTS} == {"Newark Airport", "JFK Airport", "LaGuardia Airport"}
-
-
 def test_names_are_not_unique_but_ids_are() -> None:
     assert BY_ID[56].name == BY_ID[57].name == "Corona"
     assert len({BY_ID[zone].name for zone in (103, 104, 105)}) == 1
@@ -34,11 +30,6 @@ def test_every_field_is_told() -> None:
     assert {zone.borough for zone in ZONES} == {
         "Bronx", "Brooklyn", "EWR", "Manhattan", "N/A", "Queens", "Staten Island", "Unknown",
     }  # fmt: skip
-
-
-def test_differences_name_new_and_gone_ids() -> None:
-    assert differences([3, 1, 2], [2, 5, 4, 1]) == ((4, 5), (3,))
-    assert differences(BY_ID, BY_ID) == ((), ())
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="the city's lookup table is not at hand")

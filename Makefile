@@ -7,7 +7,7 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench lock clean
+.PHONY: help setup demo test lint bench schemas lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ lint: setup ## ruff and mypy
 
 bench: setup ## measure curation, load and memory beside their peers
 	@$(BIN)/python -m benchmarks
+
+schemas: setup ## write the events' JSON Schemas into docs/schemas
+	@$(BIN)/python -m chillflow.event_schemas docs/schemas
 
 lock: ## pin all dependencies anew, for every Python and platform that is supported
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \

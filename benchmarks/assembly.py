@@ -29,7 +29,8 @@ from chillflow.explosion import explode
 from chillflow.settings import Settings
 from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.checkpoints import RedisCheckpoints
-from chillflow.stores.eventlog import KafkaReader, KafkaWriter, describe, ensure_topic
+from chillflow.stores.eventlog import KafkaReader, describe, ensure_topic
+from chillflow.stores.log_writer import KafkaWriter
 from chillflow.stores.sources import open_input
 from chillflow.stores.warehouse import Warehouse
 from chillflow.trips import trip_id

@@ -507,6 +507,19 @@ class TopicReplaced(StreamError):
 
 
 @dataclass(eq=False)
+class RecordRefused(StreamError):
+    topic: str
+    size: int
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"a record of {self.size:,} bytes cannot be sent to {self.topic} ({self.why}); "
+            "an event has less than 1,000,000 bytes"
+        )
+
+
+@dataclass(eq=False)
 class PartitionsChanged(StreamError):
     topic: str
     expected: int

@@ -22,8 +22,10 @@ def explode(trips: pl.DataFrame, slots: Iterable[int] = (0, 1, 2)) -> pl.DataFra
 
     Returns a row an event, slot by slot: `trip_id`, `slot` (position in TYPES), `revision`, `event_at`, and the record,
     `key` and `value` (both Binary). `event_at` is the pickup for trip_started, for the others the dropoff, but within
-    the 24 hours from the pickup on.
+    the 24 hours from the pickup on. Raises ValueError where a distance is not finite, which JSON cannot tell.
     """
+    if not trips["trip_distance"].drop_nulls().is_finite().all():
+        raise ValueError("a distance that is not finite cannot be told as an event")
     if "revision" not in trips.columns:
         trips = trips.with_columns(revision=pl.lit(1, pl.Int32))
     text = id_text(trips["trip_id"])
@@ -43,13 +45,18 @@ def explode(trips: pl.DataFrame, slots: Iterable[int] = (0, 1, 2)) -> pl.DataFra
 
 
 def implode(events: Iterable[Event]) -> pl.DataFrame:
-    """The trips (raw columns and `trip_id`) that events tell in full, by first event: the inverse of explode."""
-    found: dict[str, list[object]] = {}
+    """The trips (raw columns and `trip_id`) that events tell in full, by first event: the inverse of explode.
+
+    Of each slot the greatest revision counts.
+    """
+    found: dict[str, list[Any]] = {}
     for event in events:
         trip = found.setdefault(event.trip_id, [event.service, None, None, None])
-        trip[1 + SLOTS[type(event)]] = slot_of[type(event)](event)[1:]
+        new, place = slot_of[type(event)](event), 1 + SLOTS[type(event)]
+        if trip[place] is None or new[0] > trip[place][0]:
+            trip[place] = new
     rows = [
-        (trip_id, service, *started, *ended, *paid)  # type: ignore[misc]
+        (trip_id, service, *started[1:], *ended[1:], *paid[1:])
         for trip_id, (service, started, ended, paid) in found.items()
     ]
     kinds = {name: _kind(name) for names in COLUMNS for name in names}

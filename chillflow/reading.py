@@ -1,11 +1,13 @@
 """Strict reading of events: what is no event, or contradicts its id, is a dead letter with the field at fault."""
 
 import datetime as dt
+import functools
+import operator
 import re
 from collections.abc import Sequence
 from math import isfinite
 from operator import attrgetter
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -30,10 +32,14 @@ EPOCH = dt.datetime(1970, 1, 1)
 DAY = dt.timedelta(days=1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
-_TYPES = {kind.__struct_config__.tag: kind for kind in (TripStarted, TripEnded, PaymentProcessed)}
 _FIELD = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<field>[^`]*)`)?$", re.DOTALL)
 _UNKNOWN = "unknown field"
 _MICROSECOND = dt.timedelta(microseconds=1)
+_A_DAY = 86_400_000
+_TOTAL = MONEY.index("total_amount")
+_DEEP = "payload: it is nested too deeply"
+LONGEST = 300
+"""Characters of a reason."""
 _PLACES = 16 ** np.arange(11, -1, -1, dtype=np.int64)
 _DASHES = (8, 13, 18, 23)
 _HEX = [place for place in range(36) if place not in _DASHES]
@@ -48,13 +54,15 @@ Digits = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 _decode = msgspec.json.Decoder(Event).decode
 
 
-def _tolerant(kind: type[msgspec.Struct]) -> type[msgspec.Struct]:
+def _tolerant(kind: type[Event]) -> type[msgspec.Struct]:
     """The type without its objection to fields that it does not know."""
     fields = [(field.name, field.type) for field in msgspec.structs.fields(kind)]
-    return msgspec.defstruct(kind.__name__, fields, kw_only=True, gc=False)
+    tag = str(kind.__struct_config__.tag)
+    return msgspec.defstruct(kind.__name__, fields, kw_only=True, gc=False, tag_field="type", tag=tag)
 
 
-_tolerant_decoders = {kind: msgspec.json.Decoder(_tolerant(kind)).decode for kind in _TYPES.values()}
+_strict = {_tolerant(kind): kind for kind in (TripStarted, TripEnded, PaymentProcessed)}
+_decode_tolerantly = msgspec.json.Decoder(functools.reduce(operator.or_, _strict)).decode
 
 
 class Unreadable(Exception):
@@ -70,29 +78,41 @@ def decode(polled: Polled, now: dt.datetime) -> Decoded:
         events = [_decode(value) for value in polled.values]  # type: ignore[arg-type]
         if max(map(len, polled.values)) <= MAX_BYTES and not _odd(events, polled.keys, latest).any():  # type: ignore[arg-type]
             return Decoded(polled, events, polled.offsets, [])
-    except (msgspec.DecodeError, UnicodeDecodeError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
         pass
-    return _one_by_one(polled, latest)
+    return _sorted_out(polled, latest)
 
 
-def _one_by_one(polled: Polled, latest: dt.datetime) -> Decoded:
-    """The long way, for a batch where something is wrong."""
-    events: list[Event] = []
-    offsets: list[int] = []
-    dead: list[DeadLetter] = []
+def _sorted_out(polled: Polled, latest: dt.datetime) -> Decoded:
+    """The long way, for a batch where something is wrong, or bears fields that this version does not know."""
+    found: list[tuple[int, Event]] = []
+    reasons: dict[int, str] = {}
     unknown = 0
-    for offset, key, value in zip(polled.offsets, polled.keys, polled.values, strict=True):
+    for place, value in enumerate(polled.values):
         try:
             event, more = _read(value)
-            if _odd([event], [key], latest).any():
-                _explain(event, key, latest)
         except Unreadable as why:
-            dead.append(DeadLetter(polled.partition, offset, key, value, str(why)))
+            reasons[place] = str(why)
         else:
-            events.append(event)
-            offsets.append(offset)
+            found.append((place, event))
             unknown += more
-    return Decoded(polled, events, offsets, dead, unknown)
+    odd = _odd([event for _, event in found], [polled.keys[place] for place, _ in found], latest)
+    for place, event in (found[number] for number in np.flatnonzero(odd)):
+        reasons[place] = _why(event, polled.keys[place], latest)
+    dead = [_buried(polled, place, reason) for place, reason in sorted(reasons.items())]
+    kept = [(polled.offsets[place], event) for place, event in found if place not in reasons]
+    return Decoded(polled, [event for _, event in kept], [offset for offset, _ in kept], dead, unknown)
+
+
+def _buried(polled: Polled, place: int, reason: str) -> DeadLetter:
+    offset, key, payload = polled.offsets[place], polled.keys[place], polled.values[place]
+    return DeadLetter(polled.partition, offset, key, payload, _short(reason))
+
+
+def _short(reason: str) -> str:
+    """A reason that a terminal and a table bear."""
+    plain = "".join(character if character.isprintable() else "?" for character in reason[:LONGEST])
+    return plain if len(reason) <= LONGEST else f"{plain}.."
 
 
 def read(key: bytes | None, value: bytes | None, now: dt.datetime) -> Event:
@@ -120,21 +140,16 @@ def _read(value: bytes | None) -> tuple[Event, bool]:
             raise Unreadable(_reason(error)) from None
     except msgspec.DecodeError as error:
         raise Unreadable(f"payload: it is not JSON ({error})") from None
-    return _with_unknown_fields(value), True
-
-
-def _with_unknown_fields(value: bytes) -> Event:
-    kind = _TYPES[msgspec.json.decode(value, type=_Typed).type]
+    except RecursionError:
+        raise Unreadable(_DEEP) from None
     try:
-        found = _tolerant_decoders[kind](value)
+        tolerated = _decode_tolerantly(value)
     except msgspec.ValidationError as error:
         raise Unreadable(_reason(error)) from None
-    event: Event = kind(**{name: getattr(found, name) for name in kind.__struct_fields__})
-    return event
-
-
-class _Typed(msgspec.Struct):
-    type: str
+    except RecursionError:
+        raise Unreadable(_DEEP) from None
+    kind = _strict[type(tolerated)]
+    return kind(**msgspec.structs.asdict(tolerated)), True
 
 
 def _reason(error: msgspec.ValidationError) -> str:
@@ -161,7 +176,7 @@ def _odd(events: Sequence[Event], keys: Sequence[bytes | None], latest: dt.datet
     pickups = digits[:, :12].astype(np.int64) @ _PLACES
     at = _microseconds([event.event_at for event in events])
     since = at // 1000 - pickups
-    bad |= (since < 0) | (since > 86_400_000) | (at < 0) | (at > (latest - EPOCH) // _MICROSECOND)
+    bad |= (since < 0) | (since > _A_DAY) | (at < 0) | (at > (latest - EPOCH) // _MICROSECOND)
     kinds = [type(event) for event in events]
     rows = [row for row, kind in enumerate(kinds) if kind is TripStarted]
     if rows:
@@ -171,44 +186,59 @@ def _odd(events: Sequence[Event], keys: Sequence[bytes | None], latest: dt.datet
             bad[rows] |= [any("\0" in text for text in _texts(event) if text) for event in started]
     rows = [row for row, kind in enumerate(kinds) if kind is TripEnded]
     if rows:
-        bad[rows] |= np.isinf(np.array([cast(TripEnded, events[row]).trip_distance for row in rows], dtype=np.float64))
+        ended = [cast(TripEnded, events[row]) for row in rows]
+        dropoffs = _microseconds([event.dropoff_at for event in ended]) // 1000
+        within = np.clip(dropoffs, pickups[rows], pickups[rows] + _A_DAY)
+        bad[rows] |= np.isinf(np.array([event.trip_distance for event in ended], dtype=np.float64))
+        bad[rows] |= at[rows] // 1000 != within
     rows = [row for row, kind in enumerate(kinds) if kind is PaymentProcessed]
     if rows:
-        cents = np.array([_amounts(events[row]) for row in rows], dtype=np.float64) * 100
-        odd = (np.abs(cents - np.rint(cents)) > 1e-4) | (np.abs(cents) > MAX_CENTS + 0.5)  # NaN, a missing one, is not
-        negative = cents[:, MONEY.index("total_amount")] < 0
-        bad[rows] |= odd.any(axis=1) | (negative != (digits[rows, 31] & 1).astype(bool))
+        dollars = np.array([_amounts(events[row]) for row in rows], dtype=np.float64)
+        bad[rows] |= (_are_odd(dollars) & ~np.isnan(dollars)).any(axis=1)  # NaN is a missing amount
+        bad[rows] |= (dollars[:, _TOTAL] < 0) != (digits[rows, 31] & 1).astype(bool)
     return bad
 
 
-def _explain(event: Event, key: bytes | None, latest: dt.datetime) -> None:
-    """Raises Unreadable for an event that `_odd` found."""
+def _are_odd(dollars: "np.ndarray[Any, np.dtype[np.float64]]") -> Any:
+    """Which amounts are no dollars and cents of decimal(9,2)."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return (np.rint(dollars * 100) / 100 != dollars) | (np.abs(dollars) > MAX_CENTS / 100)
+
+
+def _why(event: Event, key: bytes | None, latest: dt.datetime) -> str:
+    """What is wrong with an event that `_odd` found: `field: what`."""
     trip_id, at = event.trip_id, event.event_at
     if not _UUID(trip_id):
-        raise Unreadable("trip_id: it is no lower-case UUID of version 8")
+        return "trip_id: it is no lower-case UUID of version 8"
     if key != key_of(trip_id).encode():
-        raise Unreadable("key: it is not the trip's id with the last bit cleared")
-    pickup = EPOCH + pickup_of(trip_id) * _MILLISECOND
+        return "key: it is not the trip's id with the last bit cleared"
+    pickup = pickup_of(trip_id)
     if isinstance(event, TripStarted):
-        if not _MILLISECOND > event.pickup_at - pickup >= dt.timedelta(0):
-            raise Unreadable(f"pickup_at: {event.pickup_at} is not the pickup that trip_id begins with")
+        if _milliseconds(event.pickup_at) != pickup:
+            return f"pickup_at: {event.pickup_at} is not the pickup that trip_id begins with"
         if at != event.pickup_at:
-            raise Unreadable("event_at: it is not pickup_at")
+            return "event_at: it is not pickup_at"
         for name in ("store_and_fwd", "request_source"):
             if "\0" in (getattr(event, name) or ""):
-                raise Unreadable(f"{name}: it holds a NUL character")
+                return f"{name}: it holds a NUL character"
     if isinstance(event, TripEnded) and event.trip_distance is not None and not isfinite(event.trip_distance):
-        raise Unreadable("trip_distance: it is not finite")
+        return "trip_distance: it is not finite"
     if isinstance(event, PaymentProcessed):
         for name in MONEY:
-            cents = (getattr(event, name) or 0.0) * 100
-            if not abs(cents) < MAX_CENTS + 0.5 or abs(cents - round(cents)) > 1e-4:
-                raise Unreadable(f"{name}: {cents / 100!r} is no amount of dollars and cents below 10,000,000")
+            dollars = getattr(event, name)
+            if dollars is not None and _are_odd(np.array(dollars)):
+                return f"{name}: {dollars!r} is no amount of dollars and cents below 10,000,000"
         if (event.total_amount < 0) != (int(trip_id[-1], 16) & 1):
-            raise Unreadable("total_amount: its sign is not the one that trip_id tells")
-    if at > latest:
-        raise Unreadable(f"event_at: {at} is more than a day ahead")
-    raise Unreadable(f"event_at: {at} is not within the 24 hours after the pickup that trip_id begins with")
+            return "total_amount: its sign is not the one that trip_id tells"
+    if not EPOCH <= at <= latest:
+        return f"event_at: {at} is not between 1970 and tomorrow"
+    if not 0 <= _milliseconds(at) - pickup <= _A_DAY:
+        return "event_at: it is not within the 24 hours after the pickup that trip_id begins with"
+    return "event_at: it is not dropoff_at, within the 24 hours after the pickup that trip_id begins with"
+
+
+def _milliseconds(at: dt.datetime) -> int:
+    return (at - EPOCH) // _MILLISECOND
 
 
 def _digits(texts: list[str]) -> Digits:

@@ -23,7 +23,8 @@ from chillflow.reading import Unreadable
 from chillflow.settings import Settings
 from chillflow.stores import dead_letters
 from chillflow.stores.dead_letters import Sought
-from chillflow.stores.eventlog import KafkaWriter, describe
+from chillflow.stores.eventlog import describe
+from chillflow.stores.log_writer import KafkaWriter
 from chillflow.stores.protocols import LogWriter
 from chillflow.stores.stream_rows import StreamRows
 from chillflow.stores.warehouse import Warehouse

@@ -33,8 +33,9 @@ from chillflow.jobs.staging import Staged, stage, workshop, write_ledger
 from chillflow.jobs.watching import Watch
 from chillflow.positions import Topic
 from chillflow.progress import Reporter
-from chillflow.stores.eventlog import Config, KafkaWriter, describe, ensure_topic
+from chillflow.stores.eventlog import Config, describe, ensure_topic
 from chillflow.stores.ledger import MonthEntry
+from chillflow.stores.log_writer import KafkaWriter
 from chillflow.stores.replays import Noted, Replay, Replays
 
 Result = TypeVar("Result")

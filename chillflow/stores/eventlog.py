@@ -5,7 +5,7 @@ Partitions are read by assignment, never by group rebalancing: PostgreSQL says w
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from confluent_kafka import (
@@ -13,7 +13,6 @@ from confluent_kafka import (
     KafkaError,
     KafkaException,
     Message,
-    Producer,
     TopicCollection,
     TopicPartition,
 )
@@ -28,14 +27,14 @@ Config = Mapping[str, str]
 """librdkafka's settings of a connection: bootstrap.servers, and security where there is some."""
 
 PATIENCE = 5.0
-SIGN_OF_LIFE = 1.0
-"""How long a reader that gets nothing waits before it asks the broker whether it is there, in seconds."""
+LIFE = 1.0
+"""Seconds after which a reader that gets nothing of a partition asks its broker whether it is there."""
 
-_MEGABYTE = 1 << 20
+MEGABYTE = 1 << 20
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
-_log = logging.getLogger("chillflow.kafka")
-_log.addHandler(logging.NullHandler())
-_log.propagate = False  # librdkafka tries again by itself, and says so at length
+log = logging.getLogger("chillflow.kafka")
+log.addHandler(logging.NullHandler())
+log.propagate = False  # librdkafka tries again by itself, and says so at length
 
 
 def describe(config: Config, name: str) -> Topic:
@@ -57,13 +56,13 @@ def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
             made.result(PATIENCE)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS and time.monotonic() > deadline:
-                raise _down(config, error.args[0].str()) from error
+                raise down(config, error.args[0].str()) from error
         time.sleep(0.05)
     return found
 
 
 def _admin(config: Config) -> AdminClient:
-    settings: dict[str, Any] = {**config, "logger": _log, "socket.timeout.ms": 5000}
+    settings: dict[str, Any] = {**config, "logger": log, "socket.timeout.ms": 5000}
     return AdminClient(settings)
 
 
@@ -76,7 +75,7 @@ def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
         [described] = admin.describe_topics(TopicCollection([name]), request_timeout=PATIENCE).values()
         identity = str(described.result(PATIENCE).topic_id)
     except KafkaException as error:
-        raise _down(config, error.args[0].str()) from error
+        raise down(config, error.args[0].str()) from error
     return Topic(name, identity, len(facts.partitions))
 
 
@@ -94,9 +93,9 @@ class KafkaReader:
         self._probe: Consumer | None = None
         self._known_ends: dict[int, int] = {}
         self._positions: dict[int, int] = {}
-        self._ends: set[int] = set()
+        self._ends: dict[int, float] = {}
         self._sign_of_life = time.monotonic()
-        self._trouble: tuple[KafkaError, int] | None = None
+        self._troubles: dict[int, KafkaError] = {}
 
     def topic(self) -> Topic:
         return describe(self._config, self.name)
@@ -132,7 +131,7 @@ class KafkaReader:
         finally:
             self._probe.unassign()
         if len(found) < len(beginnings):
-            raise _down(self._config, "it does not tell the end of a partition")
+            raise down(self._config, "it does not tell the end of a partition")
         self._known_ends |= {partition: end for partition, (_, end) in found.items()}
         return found
 
@@ -155,7 +154,8 @@ class KafkaReader:
     def unassign(self, partition: int) -> None:
         if self._positions.pop(partition, None) is not None:
             self._consumer.incremental_unassign([TopicPartition(self.name, partition)])
-        self._ends.discard(partition)
+        self._ends.pop(partition, None)
+        self._troubles.pop(partition, None)
 
     def poll(self, limit: int, timeout: float) -> list[Polled]:
         if not self._positions:
@@ -167,28 +167,39 @@ class KafkaReader:
             messages += self._consumer.consume(limit, 0.0)
         except KafkaException as error:
             raise self._translated(error.args[0]) from error
-        now = time.monotonic()
+        polled = self._sorted(messages)
         if messages:
-            self._sign_of_life = now
-            polled = self._sorted(messages)
+            self._sign_of_life = time.monotonic()
+        try:
+            polled += self._still_at_end({one.partition for one in polled})
+        except (ServiceDown, TopicMissing):
             if not polled:
-                self._raise()
-            return polled
-        if now - self._sign_of_life < SIGN_OF_LIFE:
-            return []
-        self._ask()
-        self._sign_of_life = time.monotonic()
-        return [
-            Polled(partition, self._positions[partition], self._positions[partition], [], [], [], at_end=True)
-            for partition in sorted(self._ends)
-        ]
+                raise
+        if not polled:
+            self._raise()
+        return polled
+
+    def _still_at_end(self, read: Collection[int]) -> list[Polled]:
+        """Partitions that were at their end a while ago, and nothing has come since; the broker says that it is there.
+
+        Where nothing at all comes, the brokers of the other partitions are asked for a sign of life too.
+        """
+        now = time.monotonic()
+        due = [partition for partition, told in self._ends.items() if partition not in read and now - told >= LIFE]
+        if now - self._sign_of_life >= LIFE:
+            self._ask(self._positions.keys() - set(due))
+            self._sign_of_life = time.monotonic()
+        self._ask(due)
+        self._ends |= dict.fromkeys(due, time.monotonic())
+        at = self._positions
+        return [Polled(partition, at[partition], at[partition], [], [], [], at_end=True) for partition in sorted(due)]
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         places = [TopicPartition(self.name, partition, offset) for partition, offset in offsets.items()]
         try:
             self._consumer.commit(offsets=places, asynchronous=True)
         except KafkaException as error:
-            _log.debug("offsets for lag tools were not stored: %s", error)
+            log.debug("offsets for lag tools were not stored: %s", error)
 
     def close(self) -> None:
         self._consumer.close()
@@ -205,7 +216,7 @@ class KafkaReader:
                 if error.code() == KafkaError._PARTITION_EOF:
                     ended[partition] = offset
                 else:
-                    self._trouble = error, partition
+                    self._troubles[partition] = error
                 continue
             if (lists := found.get(partition)) is None:
                 lists = found[partition] = ([], [], [])
@@ -221,129 +232,53 @@ class KafkaReader:
             end = max(offsets[-1] + 1 if offsets else begin, ended.get(partition, 0))
             self._positions[partition] = end
             at_end = ended.get(partition) == end
-            self._ends = self._ends | {partition} if at_end else self._ends - {partition}
+            self._ends.pop(partition, None)
+            if at_end:
+                self._ends[partition] = time.monotonic()
             polled.append(Polled(partition, begin, end, offsets, keys, values, at_end))
         return polled
 
     def _raise(self) -> None:
         """Raises what a reader cannot go on from, once what was read beside it is out of the way."""
-        if self._trouble is None:
-            return
-        (error, partition), self._trouble = self._trouble, None
-        if error.code() in _OUT_OF_RANGE:
-            needed = self._positions.get(partition)
-            if needed is not None:
-                raise OffsetGone(self.name, partition, needed, self.range(partition)[0])
-        elif not error.retriable():
-            raise self._translated(error)
+        while self._troubles:
+            partition, error = self._troubles.popitem()
+            if error.code() in _OUT_OF_RANGE:
+                needed = self._positions.get(partition)
+                if needed is not None:
+                    raise OffsetGone(self.name, partition, needed, self.range(partition)[0])
+            elif not error.retriable():
+                raise self._translated(error)
 
-    def _ask(self) -> None:
+    def _ask(self, partitions: Iterable[int]) -> None:
         """A sign of life of the broker of each partition; raises ServiceDown."""
-        for partition in self._positions:
+        for partition in partitions:
             place = TopicPartition(self.name, partition)
             try:
-                self._consumer.get_watermark_offsets(place, timeout=SIGN_OF_LIFE * 2, cached=False)
+                self._consumer.get_watermark_offsets(place, timeout=2 * LIFE, cached=False)
             except KafkaException as error:
                 raise self._translated(error.args[0]) from error
 
     def _translated(self, error: KafkaError) -> Exception:
         if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
             return TopicMissing(self.name)
-        return _down(self._config, error.str())
-
-
-class KafkaWriter:
-    """An idempotent producer. See protocols.LogWriter."""
-
-    def __init__(self, config: Config, topic: str) -> None:
-        self._config, self.name = config, topic
-        self._failed: KafkaError | None = None
-        self._chunks: list[_Chunk] = []
-        self._acknowledged = 0
-        self._producer = Producer({
-            **config,
-            "logger": _log,
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "compression.type": "lz4",
-            "linger.ms": 20,
-            "batch.size": _MEGABYTE,
-            "batch.num.messages": 10_000,
-            "message.max.bytes": 16 * _MEGABYTE,
-            "queue.buffering.max.messages": 400_000,
-            "queue.buffering.max.kbytes": 524_288,
-            "delivery.timeout.ms": 120_000,
-        })  # fmt: skip
-
-    def send(self, key: bytes, value: bytes, mark: int = 0) -> None:
-        self.send_all([key], [value], mark)
-
-    def send_all(self, keys: Sequence[bytes], values: Sequence[bytes], first_mark: int) -> None:
-        chunk = _Chunk(self, first_mark, len(keys))
-        self._chunks.append(chunk)
-        messages: list[dict[str, Any]] = [{"key": key, "value": value} for key, value in zip(keys, values, strict=True)]
-        while messages:
-            self._raise()
-            try:
-                sent = self._producer.produce_batch(self.name, messages, on_delivery=chunk.delivered)
-            except BufferError:
-                sent = 0
-            if sent < len(messages):
-                messages = [message for message in messages if message.pop("_error", None)]
-                self._producer.poll(0.05)
-            else:
-                messages = []
-        self._producer.poll(0)
-
-    def acknowledged(self) -> int:
-        self._producer.poll(0)
-        self._raise()
-        while self._chunks and not self._chunks[0].left:
-            self._acknowledged = self._chunks.pop(0).end
-        return self._acknowledged
-
-    def flush(self) -> None:
-        while self._producer.flush(1.0):
-            self._raise()
-        self._raise()
-        self.acknowledged()
-
-    def close(self) -> None:
-        self._producer.flush(PATIENCE)
-
-    def _raise(self) -> None:
-        if self._failed is not None:
-            raise _down(self._config, self._failed.str())
-
-
-class _Chunk:
-    """Records sent together: how many of them the broker has not acknowledged."""
-
-    def __init__(self, writer: KafkaWriter, first: int, records: int) -> None:
-        self.writer, self.end, self.left = writer, first + records, records
-
-    def delivered(self, error: KafkaError | None, message: Message) -> None:
-        if error is None:
-            self.left -= 1
-        else:
-            self.writer._failed = error
+        return down(self._config, error.str())
 
 
 def _reading(config: Config) -> dict[str, Any]:
     return {
         **config,
-        "logger": _log,
+        "logger": log,
         "group.id": "chillflow",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
-        "fetch.message.max.bytes": 16 * _MEGABYTE,
-        "fetch.max.bytes": 64 * _MEGABYTE,
-        "receive.message.max.bytes": 128 * _MEGABYTE,
+        "fetch.message.max.bytes": 16 * MEGABYTE,
+        "fetch.max.bytes": 64 * MEGABYTE,
+        "receive.message.max.bytes": 128 * MEGABYTE,
         "topic.metadata.refresh.interval.ms": 10_000,
     }
 
 
-def _down(config: Config, why: str) -> ServiceDown:
+def down(config: Config, why: str) -> ServiceDown:
     return ServiceDown("Kafka", config.get("bootstrap.servers", ""), why)

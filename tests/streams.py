@@ -62,6 +62,8 @@ class Stream:
 
     def partitions(self) -> list[dict[str, Any]]:
         with psycopg.connect(self.cli.dsn, autocommit=True) as connection:
+            if connection.execute("select to_regclass('chillflow.assembly_partitions')").fetchone() == (None,):
+                return []
             cursor = connection.execute(
                 "select * from chillflow.assembly_partitions where topic = %s order by partition", (self.topic,)
             )

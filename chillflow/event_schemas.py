@@ -16,7 +16,7 @@ WALL_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,6})?$"
 MEANINGS = {
     "type": "the event's type",
     "schema_version": "version of this schema",
-    "event_id": "TRIP:TYPE:REVISION; for tools, ChillFlow does not read it",
+    "event_id": "TRIP:TYPE:REVISION, of trip_id, type and revision",
     "trip_id": "id of the trip, a lower-case UUID of version 8: it begins with the pickup in milliseconds of wall time "
     "since 1970, and its last bit says whether total_amount is negative",
     "service": "yellow or green",

@@ -5,13 +5,14 @@ import functools
 import operator
 import re
 from collections.abc import Sequence
+from itertools import chain
 from math import isfinite
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import numpy as np
-import polars as pl
+import pyarrow as pa
 
 from chillflow.events import (
     MAX_BYTES,
@@ -23,6 +24,7 @@ from chillflow.events import (
     Polled,
     TripEnded,
     TripStarted,
+    event_id,
     key_of,
     pickup_of,
 )
@@ -49,6 +51,8 @@ _amounts = attrgetter(*MONEY)
 _texts = attrgetter("store_and_fwd", "request_source")
 
 Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Integers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 Digits = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 _decode = msgspec.json.Decoder(Event).decode
@@ -178,28 +182,46 @@ def _odd(events: Sequence[Event], keys: Sequence[bytes | None], latest: dt.datet
     since = at // 1000 - pickups
     bad |= (since < 0) | (since > _A_DAY) | (at < 0) | (at > (latest - EPOCH) // _MICROSECOND)
     kinds = [type(event) for event in events]
-    rows = [row for row, kind in enumerate(kinds) if kind is TripStarted]
-    if rows:
-        started = [cast(TripStarted, events[row]) for row in rows]
-        bad[rows] |= (_microseconds([event.pickup_at for event in started]) != at[rows]) | (since[rows] != 0)
-        if any("\0" in text for text in {text for event in started for text in _texts(event) if text}):
-            bad[rows] |= [any("\0" in text for text in _texts(event) if text) for event in started]
-    rows = [row for row, kind in enumerate(kinds) if kind is TripEnded]
-    if rows:
-        ended = [cast(TripEnded, events[row]) for row in rows]
-        dropoffs = _microseconds([event.dropoff_at for event in ended]) // 1000
-        within = np.clip(dropoffs, pickups[rows], pickups[rows] + _A_DAY)
-        bad[rows] |= np.isinf(np.array([event.trip_distance for event in ended], dtype=np.float64))
-        bad[rows] |= at[rows] // 1000 != within
-    rows = [row for row, kind in enumerate(kinds) if kind is PaymentProcessed]
-    if rows:
-        dollars = np.array([_amounts(events[row]) for row in rows], dtype=np.float64)
-        bad[rows] |= (_are_odd(dollars) & ~np.isnan(dollars)).any(axis=1)  # NaN is a missing amount
-        bad[rows] |= (dollars[:, _TOTAL] < 0) != (digits[rows, 31] & 1).astype(bool)
+    for kind, judge in _JUDGES.items():
+        rows = [row for row, found in enumerate(kinds) if found is kind]
+        if rows:
+            own = [events[row] for row in rows]
+            bad[rows] |= _misnamed(own) | judge(own, digits[rows], pickups[rows], since[rows])
     return bad
 
 
-def _are_odd(dollars: "np.ndarray[Any, np.dtype[np.float64]]") -> Any:
+def _misnamed(events: list[Event]) -> Any:
+    """Which events of a type are not called after trip, type and revision."""
+    tag = type(events[0]).__struct_config__.tag
+    names = [event.event_id for event in events]
+    asked = [f"{event.trip_id}:{tag}:{event.revision}" for event in events]
+    return False if names == asked else np.array([name != other for name, other in zip(names, asked, strict=True)])
+
+
+def _odd_starts(started: Any, digits: Digits, pickups: Integers, since: Integers) -> Any:
+    texts = set(chain.from_iterable(map(_texts, started)))
+    nul = any("\0" in text for text in texts if text)
+    return (since != 0) | np.array([
+        event.pickup_at != event.event_at or (nul and any("\0" in text for text in _texts(event) if text))
+        for event in started
+    ])  # fmt: skip
+
+
+def _odd_ends(ended: Any, digits: Digits, pickups: Integers, since: Integers) -> Any:
+    after = _microseconds([event.dropoff_at for event in ended]) // 1000 - pickups
+    return (since != np.clip(after, 0, _A_DAY)) | np.isinf(_floats([event.trip_distance for event in ended]))
+
+
+def _odd_payments(paid: Any, digits: Digits, pickups: Integers, since: Integers) -> Any:
+    dollars = _floats(list(chain.from_iterable(map(_amounts, paid)))).reshape(-1, len(MONEY))
+    odd = _are_odd(dollars) & ~np.isnan(dollars)  # NaN is a missing amount
+    return odd.any(axis=1) | ((dollars[:, _TOTAL] < 0) != (digits[:, 31] & 1).astype(bool))
+
+
+_JUDGES = {TripStarted: _odd_starts, TripEnded: _odd_ends, PaymentProcessed: _odd_payments}
+
+
+def _are_odd(dollars: Floats) -> Any:
     """Which amounts are no dollars and cents of decimal(9,2)."""
     with np.errstate(over="ignore", invalid="ignore"):
         return (np.rint(dollars * 100) / 100 != dollars) | (np.abs(dollars) > MAX_CENTS / 100)
@@ -234,6 +256,9 @@ def _why(event: Event, key: bytes | None, latest: dt.datetime) -> str:
         return f"event_at: {at} is not between 1970 and tomorrow"
     if not 0 <= _milliseconds(at) - pickup <= _A_DAY:
         return "event_at: it is not within the 24 hours after the pickup that trip_id begins with"
+    name = event_id(trip_id, str(event.__struct_config__.tag), event.revision)
+    if event.event_id != name:
+        return f"event_id: it is not {name}"
     return "event_at: it is not dropoff_at, within the 24 hours after the pickup that trip_id begins with"
 
 
@@ -251,6 +276,12 @@ def _digits(texts: list[str]) -> Digits:
     return digits
 
 
-def _microseconds(times: list[dt.datetime]) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _microseconds(times: list[dt.datetime]) -> Integers:
     """Wall times since 1970."""
-    return pl.Series(times, dtype=pl.Datetime("us")).to_physical().to_numpy()
+    found: Integers = pa.array(times, pa.timestamp("us")).cast(pa.int64()).to_numpy()
+    return found
+
+
+def _floats(numbers: Sequence[float | None]) -> Floats:
+    """Numbers, NaN for none."""
+    return np.fromiter(numbers, np.float64, len(numbers))

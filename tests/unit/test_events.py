@@ -11,13 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chillflow import reading
+from chillflow.assembly.ids import month_of
 from chillflow.event_schemas import files, schema
-from chillflow.events import Decoded, Polled, key_of, pickup_of
+from chillflow.events import ENDED as ENDED_COLUMNS
+from chillflow.events import PAID as PAID_COLUMNS
+from chillflow.events import SLOTS, Decoded, Polled, event_id, key_of, pickup_of
+from chillflow.events import STARTED as STARTED_COLUMNS
 from chillflow.explosion import explode, implode
+from chillflow.months import Month
 from chillflow.reading import LONGEST, decode
 from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE, SERVICES, id_text, ids_of_text, trip_id
 from tests.strategies import RAW_FRAME
 
+DOCS = Path(__file__).parents[2] / "docs"
 NOW = dt.datetime(2026, 1, 1)
 _int32 = st.none() | st.integers(-(2**31), 2**31 - 1)
 _text = st.none() | st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=5)
@@ -118,7 +125,13 @@ def with_(event: dict[str, Any], **fields: Any) -> bytes:
         (with_(STARTED, trip_id="ffffffff-ffff-8abc-9def-000000000000"), "key: "),
         (with_(ENDED, event_at="2019-03-03T00:00:00"), "event_at: it is not within the 24 hours"),
         (with_(ENDED, event_at="2019-03-01T00:21:00"), "event_at: it is not dropoff_at"),
+        (with_(STARTED, event_id="else"), "event_id: it is not "),
+        (with_(PAID, revision=2), "event_id: it is not "),
+        (with_(STARTED)[:-1] + b',"type":"trip_ended"}', "type: "),
+        (with_(ENDED, event_at="2019-03-01T00:20:00.001"), "event_at: it is not dropoff_at"),
         (with_(ENDED, trip_distance=1e999), "payload: it is not JSON"),
+        (with_(ENDED, trip_distance=17).replace(b": 17", b": 1e400"), "trip_distance: "),
+        (with_(PAID, extra=17).replace(b": 17", b": " + b"9" * 400), "extra: "),
         (with_(ENDED, dropoff_at=None), "dropoff_at: expected `datetime`, got `null`"),
         (with_(PAID, total_amount=-11.5), "total_amount: its sign"),
         (with_(PAID, total_amount=None), "total_amount: expected `float`, got `null`"),
@@ -164,6 +177,40 @@ def test_a_field_that_this_version_does_not_know_is_tolerated_and_counted():
     assert found.events[0] == read([KEY], [with_(STARTED)]).events[0]
 
 
+def test_a_batch_is_judged_at_once_whatever_is_among_it(monkeypatch):
+    sizes: list[int] = []
+
+    def judge(events: Any, *more: Any) -> Any:
+        sizes.append(len(events))
+        return odd(events, *more)
+
+    odd = reading._odd
+    monkeypatch.setattr(reading, "_odd", judge)
+    values = [b"{", with_(STARTED, surge=1), with_(PAID, extra=1.005), *[with_(ENDED)] * 97]
+    assert len(read([KEY] * 100, values).events) == 98
+    assert sizes == [99]
+    assert len(read([KEY] * 99, values[1:]).events) == 98
+    assert sizes[1:] == [99]
+
+
+@given(
+    st.integers(0, 1_800_000_000_000) | st.integers(0, 2**48 - 1),
+    st.integers(-1000, 86_401_000),
+    st.sampled_from([0, 1, 2]),
+)
+def test_every_id_that_is_read_has_a_month(pickup, after, slot):
+    digits = f"{pickup:012x}"
+    trip = f"{digits[:8]}-{digits[8:]}{STARTED['trip_id'][13:]}"
+    at = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=min(pickup + (slot and after), 253_402_300_799_999))
+    event = (STARTED, ENDED, PAID)[slot]
+    told = {field: at.isoformat() for field in event if field.endswith("_at")}
+    told |= {"trip_id": trip, "event_id": event_id(trip, event["type"], 1)}
+    found = read([key_of(trip).encode()], [with_(event, **told)])
+    assert len(found.events) + len(found.dead) == 1
+    assert bool(found.events) == (at <= NOW + dt.timedelta(days=1) and 0 <= (slot and after) <= 86_400_000)
+    assert all(month_of(trip) in {Month.of(at), Month.of(at - dt.timedelta(days=1))} for _ in found.events)
+
+
 def test_reasons_are_short_and_printable():
     [letter] = read([KEY], [with_(STARTED, type="a\0" * 100_000)]).dead
     assert len(letter.reason) <= LONGEST + 2
@@ -195,8 +242,7 @@ def test_services_are_those_of_trips():
 
 
 def test_the_schemas_in_the_docs_are_those_of_the_code():
-    folder = Path(__file__).parents[2] / "docs" / "schemas"
-    assert {file.name: file.read_text() for file in folder.iterdir()} == files()
+    assert {file.name: file.read_text() for file in (DOCS / "schemas").iterdir()} == files()
 
 
 def test_the_schemas_tell_every_field_as_the_code_reads_it():
@@ -205,3 +251,23 @@ def test_the_schemas_tell_every_field_as_the_code_reads_it():
         assert set(told["properties"]) == set(told["required"]) == set(event)
         assert re.fullmatch(told["properties"]["trip_id"]["pattern"], event["trip_id"])
         assert re.fullmatch(told["properties"]["event_at"]["pattern"], event["event_at"])
+
+
+def test_the_examples_in_the_docs_are_events():
+    lines = re.findall(r'^{"type".*}$', (DOCS / "events.md").read_text(), re.M)
+    keys = [key_of(json.loads(line)["trip_id"]).encode() for line in lines]
+    found = read(keys, [line.encode() for line in lines])
+    assert not found.dead
+    assert [type(event) for event in found.events] == list(SLOTS)
+
+
+def test_the_fields_in_the_docs_are_those_of_the_code():
+    rows = re.findall(r"^\| (\w*) ?\| (\w+) \| (\w+) \| .* \| (yes|no) \|$", (DOCS / "events.md").read_text(), re.M)
+    told = [(field, kind, null == "yes") for _, field, kind, null in rows]
+    code = []
+    for kind, columns in zip(SLOTS, (STARTED_COLUMNS, ENDED_COLUMNS, PAID_COLUMNS), strict=True):
+        told_by = schema(str(kind.__struct_config__.tag))["properties"]
+        for field in columns:
+            kinds = [each["type"] for each in told_by[field].get("anyOf", [told_by[field]])]
+            code.append((field, kinds[0], "null" in kinds))
+    assert told == code

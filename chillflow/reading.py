@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pyarrow as pa
+import polars as pl
 
 from chillflow.events import (
     MAX_BYTES,
@@ -56,6 +56,8 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 Digits = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
 
 _decode = msgspec.json.Decoder(Event).decode
+_encode = msgspec.json.encode
+_WIDTH = len('"2019-03-01T00:00:15",')
 
 
 def _tolerant(kind: type[Event]) -> type[msgspec.Struct]:
@@ -134,7 +136,7 @@ def _read(value: bytes | None) -> tuple[Event, bool]:
     if len(value) > MAX_BYTES:
         raise Unreadable(f"payload: {len(value):,} bytes, more than {MAX_BYTES:,}")
     try:
-        value.decode()
+        value.isascii() or value.decode()
     except UnicodeDecodeError:
         raise Unreadable("payload: it is not UTF-8") from None
     try:
@@ -278,8 +280,11 @@ def _digits(texts: list[str]) -> Digits:
 
 def _microseconds(times: list[dt.datetime]) -> Integers:
     """Wall times since 1970."""
-    found: Integers = pa.array(times, pa.timestamp("us")).cast(pa.int64()).to_numpy()
-    return found
+    text = np.frombuffer(_encode(times), np.uint8)[1:]
+    if len(text) != len(times) * _WIDTH:  # some have fractions of a second
+        return pl.Series(times, dtype=pl.Datetime("us")).to_physical().to_numpy()
+    seconds = np.ascontiguousarray(text.reshape(-1, _WIDTH)[:, 1:20]).view("S19").ravel().astype("datetime64[s]")
+    return seconds.astype(np.int64) * 1_000_000
 
 
 def _floats(numbers: Sequence[float | None]) -> Floats:

@@ -37,11 +37,10 @@ def test_disorder_duplicates_late_payments_and_corrections_change_nothing(stream
 def test_assemblers_killed_again_and_again_and_redis_emptied(stream):
     dice, events = random.Random(3), 40_000 * 3
     store = redis.Redis.from_url(stream.cli.json("status")["redis"])
+    replay = stream.cli.start(
+        "replay", "yellow", stream.month, "--source", str(stream.files), "--topic", stream.topic, *MESS
+    )
     with stream.assembling() as driver:
-        stream.until(lambda: len(stream.owners()) == 2, "two owners")
-        replay = stream.cli.start(
-            "replay", "yellow", stream.month, "--source", str(stream.files), "--topic", stream.topic, *MESS
-        )
         for round_ in range(5):
             stream.until(lambda target=events * round_ / 6: stream.settled() > target, f"round {round_}")
             victims = stream.assemblers()
@@ -50,7 +49,8 @@ def test_assemblers_killed_again_and_again_and_redis_emptied(stream):
                 victim.kill()
             if round_ in (1, 3):
                 store.flushall()
-        assert replay.wait(90) == 0
+        said = replay.communicate(timeout=90)
+        assert replay.returncode == 0, said
         assert driver.poll() is None
     stream.finish()
     assert "no differences" in stream.reconcile()

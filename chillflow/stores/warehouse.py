@@ -90,6 +90,7 @@ class Warehouse:
     def load_zones(self, zones: Iterable[tuple[int, str, str, str]]) -> ZonesChanged:
         """Makes `zones` the rows (zone_id, borough, zone, service_zone) of the table; returns what was different."""
         with self._transaction() as connection:
+            connection.execute(query("lock_zones"))
             connection.execute(query("create_zones"))
             with connection.cursor().copy(query("copy_zones")) as copy:
                 for zone in zones:

@@ -208,3 +208,14 @@ def test_an_id_is_no_uuid(warehouse: Warehouse) -> None:
     with pytest.raises(ValueError, match="badly formed"):
         warehouse.trip("2019-01")
     assert warehouse.trip(uuid.uuid4()) == []
+
+
+def test_two_that_bring_the_zones_up_to_date_at_once_do_not_disturb_each_other(postgres_dsn: str) -> None:
+    zones = [(number, "Queens", f"zone {number}", "Boro Zone") for number in range(1, 265)]
+
+    def load(_: int) -> int:
+        with Warehouse(postgres_dsn) as warehouse:
+            return len(warehouse.load_zones(zones).new)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert sorted(threads.map(load, range(8))) == [0] * 7 + [264]

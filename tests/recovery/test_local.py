@@ -86,6 +86,14 @@ def listeners(sessions: set[int]) -> set[str]:
     return found
 
 
+ELSEWHERE = {
+    "CHILLFLOW_POSTGRES_DSN": "postgresql://elsewhere/chillflow",
+    "CHILLFLOW_REDIS_URL": "redis://elsewhere",
+    "CHILLFLOW_KAFKA_BOOTSTRAP": "elsewhere:9092",
+}
+"""External services, so that only the Ray head is started."""
+
+
 def await_that(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -279,8 +287,7 @@ def test_services_run_for_a_user_who_is_not_root() -> None:
 
 
 def test_a_ray_head_whose_node_died_is_replaced(tmp_path: Path) -> None:
-    external = ("CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP")
-    cli = at(tmp_path / "home", **dict.fromkeys(external, "elsewhere"))
+    cli = at(tmp_path / "home", **ELSEWHERE)
     try:
         cli.run("up")
         head = psutil.Process(pids(cli)["ray"])
@@ -296,8 +303,7 @@ def test_a_ray_head_whose_node_died_is_replaced(tmp_path: Path) -> None:
 def test_ray_runs_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> None:
     spaced = tmp_path / "a virtual environment"
     spaced.symlink_to(sys.prefix)
-    external = ("CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP")
-    cli = at(tmp_path / "home", **dict.fromkeys(external, "elsewhere"))
+    cli = at(tmp_path / "home", **ELSEWHERE)
     command = [str(spaced / "bin" / "python"), "-m", "chillflow.cli", "up"]
     try:
         subprocess.run(command, env=cli.env, cwd=REPO, check=True, capture_output=True, stdin=subprocess.DEVNULL)

@@ -15,6 +15,10 @@ select to_regclass('chillflow_migrations.applied') is not null as there
 -- name: read_migrations
 select migration_id from chillflow_migrations.applied
 
+-- name: lock_zones
+-- Two jobs that begin at once bring the zones up to date one after the other.
+lock table chillflow.zones in share row exclusive mode
+
 -- name: create_zones
 create temporary table new_zones (like chillflow.zones) on commit drop
 

@@ -7,7 +7,7 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench schemas lock clean
+.PHONY: help setup demo test lint bench schemas lock upgrade clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -32,14 +32,17 @@ bench: setup ## measure curation, load and memory beside their peers
 schemas: setup ## write the events' JSON Schemas into docs/schemas
 	@$(BIN)/python -m chillflow.event_schemas docs/schemas
 
-lock: ## pin all dependencies anew, for every Python and platform that is supported
+upgrade: LOCK_OPTIONS = --upgrade
+upgrade: lock ## pin all dependencies at their newest
+
+lock: ## pin what pyproject.toml asks for, for every Python and platform; what is pinned already stays
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	$(PYTHON) -m venv "$$tmp"; \
 	"$$tmp/bin/python" -m pip --disable-pip-version-check --no-input --quiet install uv; \
 	index=$${PIP_INDEX_URL:-$$("$$tmp/bin/python" -m pip config get global.index-url 2>/dev/null || true)}; \
 	env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev \
-	    --upgrade pyproject.toml -o requirements.lock
+	    $(LOCK_OPTIONS) pyproject.toml -o requirements.lock
 
 clean: ## remove .venv and caches; .chillflow, which holds data, stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -125,8 +125,8 @@ def id_bytes(ids: pl.Series) -> pa.Array:
     """Ids as an Arrow array of UUIDs."""
     halves = pl.select(high=(pl.lit(ids) // _HIGH).cast(pl.UInt64), low=id_key(pl.lit(ids))).fill_null(0)
     data = np.stack([halves["high"].to_numpy(), halves["low"].to_numpy()], axis=1).astype(">u8")
-    valid = ids.is_not_null().to_arrow().buffers()[1] if ids.null_count() else None
-    storage = pa.Array.from_buffers(UUID.storage_type, len(ids), [valid, pa.py_buffer(data)], ids.null_count())
+    present = np.packbits(ids.is_not_null().to_numpy(), bitorder="little")  # Arrow's own bitmap may begin inside a byte
+    storage = pa.Array.from_buffers(UUID.storage_type, len(ids), [pa.py_buffer(present), pa.py_buffer(data)])
     return pa.ExtensionArray.from_storage(UUID, storage)
 
 

@@ -4,11 +4,12 @@ import uuid
 from datetime import datetime, timedelta
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chillflow.trips import RAW, id_bytes, id_key, is_reversal, original_of, to_frame, to_table, trip_id
+from chillflow.trips import RAW, UUID, id_bytes, id_key, is_reversal, original_of, to_frame, to_table, trip_id
 from tests.strategies import raw_frame, raw_rows
 from tests.unit.test_curation import raw_row
 
@@ -87,6 +88,19 @@ def test_frames_and_tables_hold_the_same(rows):
     assert [str(value) for value in table["total_amount"].to_pylist()] == [
         "None" if row["total_amount"] is None else f"{row['total_amount'] / 100:.2f}" for row in rows
     ]
+
+
+@given(raw_rows(), st.integers(0, 25), st.integers(0, 25))
+def test_a_part_of_a_frame_or_table_is_that_part_in_the_other_form(rows, start, length):
+    frame = raw_frame(rows)
+    frame = frame.with_columns(trip_id(frame), pl.col("trip_distance").fill_nan(1.0))  # Arrow's NaN equals nothing
+    schema = RAW.append(pa.field("trip_id", UUID))
+    table = to_table(frame, schema)
+
+    assert to_table(frame.slice(start, length), schema).equals(table.slice(start, length))
+    assert to_frame(table.slice(start, length)).equals(frame.slice(start, length))
+    pieces = pl.concat([frame.slice(start), frame.head(start)], rechunk=False)
+    assert to_frame(to_table(pieces, schema)).equals(pieces)
 
 
 @given(raw_rows())

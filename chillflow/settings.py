@@ -16,6 +16,7 @@ class Settings:
 
     home: Path
     lake: str
+    raw: str
     source: str
     postgres_dsn: str | None
     redis_url: str | None
@@ -31,6 +32,7 @@ class Settings:
         return cls(
             home=home,
             lake=given.get("CHILLFLOW_LAKE", str(home / "lake")),
+            raw=given.get("CHILLFLOW_RAW", str(home / "raw")),
             source=given.get("CHILLFLOW_SOURCE", TLC),
             postgres_dsn=given.get("CHILLFLOW_POSTGRES_DSN"),
             redis_url=given.get("CHILLFLOW_REDIS_URL"),

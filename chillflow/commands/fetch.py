@@ -8,9 +8,10 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from chillflow.download import Fetched, Watcher, fetch_month, is_web
+from chillflow.download import Fetched, Watcher, is_web
 from chillflow.errors import ChillFlowError, MonthsFailed, NotAWebAddress
 from chillflow.jobs import options
+from chillflow.jobs.fetching import Shelf
 from chillflow.months import Month
 from chillflow.settings import Settings
 
@@ -62,7 +63,7 @@ class _Bar(Watcher):
 @options.months
 @click.option(
     "--to", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
-    help="where the files go [default: CHILLFLOW_HOME/raw]",
+    help="where the files go [default: CHILLFLOW_RAW]",
 )  # fmt: skip
 @click.option("--source", metavar="URL", help="the site that holds the files [default: the TLC's]")
 def fetch(service: str, months: tuple[Month, ...], folder: Path | None, source: str | None) -> None:
@@ -75,13 +76,13 @@ def fetch(service: str, months: tuple[Month, ...], folder: Path | None, source: 
     site = source or settings.source
     if not is_web(site):
         raise NotAWebAddress(site)
-    target = (folder or settings.home / "raw").absolute()
+    shelf = Shelf(folder.absolute()) if folder else Shelf.of(settings)
     fetched: list[Fetched] = []
     with _Bar() as bar:
         for month in months:
             bar.begin(f"{service} {month}")
             try:
-                fetched.append(fetch_month(site, service, month, target, bar))
+                fetched.append(shelf.fetch(site, service, month, bar))
                 bar.end(str(fetched[-1]))
             except ChillFlowError as error:
                 bar.end(f"failed: {error}")

@@ -4,12 +4,53 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chillflow.download import Pace, Watcher, fetch_month, kept
+from chillflow import tlc
+from chillflow.download import Fetched, Pace, Watcher, fetch_month, kept
 from chillflow.errors import ChillFlowError, DownloadFailed, Throttled
 from chillflow.jobs.outcomes import Outcomes
+from chillflow.jobs.plan import within
 from chillflow.months import Month
+from chillflow.settings import Settings
+from chillflow.stores import sources
 
 _MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where fetched months are kept: a folder of this machine, and the object store from which others read them."""
+
+    folder: Path
+    store: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Shelf":
+        if "://" in settings.raw:
+            return cls(settings.home / "raw", settings.raw)
+        return cls(Path(settings.raw).absolute())
+
+    def kept(self, site: str, service: str, month: Month) -> Path | None:
+        """See download.kept; a file that only the object store has is brought from there. Raises LakeUnavailable."""
+        name = tlc.file_name(service, month)
+        if self.store is not None and not (self.folder / name).exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sources.mirror(_both(self.store, name), _both(str(self.folder), name))
+        return kept(site, service, month, self.folder)
+
+    def fetch(
+        self, site: str, service: str, month: Month, watcher: Watcher | None = None, pace: Pace | None = None
+    ) -> Fetched:
+        """See download.fetch_month; raises LakeUnavailable, too."""
+        found = fetch_month(site, service, month, self.folder, watcher, pace)
+        if self.store is not None:
+            name = tlc.file_name(service, month)
+            sources.mirror(_both(str(self.folder), name), _both(self.store, name))
+        return found
+
+
+def _both(folder: str, name: str) -> tuple[str, str]:
+    """A file and its note."""
+    return within(folder, name), within(folder, name + sources.SIDECAR)
 
 
 @dataclass(frozen=True)
@@ -27,9 +68,9 @@ class _Told(Watcher):
 
 
 def fetched(
-    site: str, service: str, months: Iterable[Month], folder: Path, outcomes: Outcomes, pace: Pace | None = None
+    site: str, service: str, months: Iterable[Month], shelf: Shelf, outcomes: Outcomes, pace: Pace | None = None
 ) -> Iterator[Month]:
-    """The months that can go on, each once its file is in the folder; a month that cannot be fetched has failed.
+    """The months that can go on, each once its file is on the shelf; a month that cannot be fetched has failed.
 
     Where the site does not answer, a file that was fetched from it before, and is as it was then, is used, with a
     warning. Of a site that did not answer once, little is expected for such files.
@@ -37,11 +78,12 @@ def fetched(
     pace = pace or Pace()
     answered = True
     for month in months:
-        before = kept(site, service, month, folder)
+        before = None
         outcomes.begin(service, month, "fetch, MB")
         try:
+            before = shelf.kept(site, service, month)
             patience = pace if answered or before is None else replace(pace, tries=1)
-            done = fetch_month(site, service, month, folder, _Told(service, month, outcomes), patience)
+            done = shelf.fetch(site, service, month, _Told(service, month, outcomes), patience)
             answered = True
             outcomes.say(service, month, str(done))
         except (DownloadFailed, Throttled) as error:

@@ -122,18 +122,17 @@ def source_folder(
 ) -> tuple[str, Iterable[Month]]:
     """The folder that holds the months' files, and the months to go on with, each once its file is there.
 
-    `source` is a folder, or the address of a site from which the months are fetched into CHILLFLOW_HOME/raw as they
-    are asked for; None means CHILLFLOW_SOURCE. Where the site does not answer, a file that was fetched from it before
+    `source` is a folder, or the address of a site from which the months are fetched into CHILLFLOW_RAW as they are
+    asked for; None means CHILLFLOW_SOURCE. Where the site does not answer, a file that was fetched from it before
     is taken. A month that cannot be fetched has failed and is left out. Raises SourceMissing and SourceUnreadable of a
     folder that cannot be listed.
     """
     from chillflow.download import is_web
-    from chillflow.jobs.fetching import fetched
+    from chillflow.jobs.fetching import Shelf, fetched
     from chillflow.stores import sources
 
     place = source or settings.source
     if not is_web(place):
         sources.list_files(place)
         return place, tuple(months)
-    folder = settings.home / "raw"
-    return str(folder), fetched(place, service, months, folder, outcomes)
+    return settings.raw, fetched(place, service, months, Shelf.of(settings), outcomes)

@@ -14,7 +14,7 @@ from pyarrow import fs
 
 from chillflow.errors import LakeUnavailable, SourceMissing, SourceUnreadable
 from chillflow.manifests import Source
-from chillflow.stores.folders import absolute, diagnose, locate, sha256, shown
+from chillflow.stores.folders import absolute, diagnose, locate, sha256, shown, translated
 
 SIDECAR = ".source.json"
 """What is added to a file's name for the facts that `chillflow fetch` notes of its origin."""
@@ -63,7 +63,7 @@ def stat(uri: str | os.PathLike[str]) -> Source:
         facts = Source(shown(place), file.size(), _modified(filesystem, path))
         if not isinstance(filesystem, fs.LocalFileSystem):
             return replace(facts, etag=_etag(filesystem, path))
-        origin = _origin(filesystem, path)
+        origin = _origin(filesystem, path + SIDECAR)
         noted = _modified(filesystem, path + SIDECAR)
         if origin is None or origin.size != facts.size or not (facts.modified and noted and facts.modified <= noted):
             return facts
@@ -74,6 +74,24 @@ def checksum(uri: str | os.PathLike[str]) -> str:
     """The SHA-256 in hex of a file's bytes, read in chunks; raises SourceMissing, SourceUnreadable."""
     with _translated(absolute(uri)), open_input(uri) as file:
         return sha256(file)
+
+
+def mirror(origin: tuple[str, str], copy: tuple[str, str]) -> None:
+    """Makes a file and its note, each by its path or URI, those of `origin`; where the notes tell of the same, or there
+    is no origin, nothing is done.
+
+    The note is written last: without it, or with another size than it says, a file does not count. Raises
+    LakeUnavailable.
+    """
+    with translated(shown(copy[0])):
+        (source, file), (target, there) = locate(origin[0]), locate(copy[0])
+        noted, known = _origin(*locate(origin[1])), _origin(*locate(copy[1]))
+        if noted is None or source.get_file_info(file).size != noted.size:
+            return
+        if known is not None and known.sha256 == noted.sha256 and target.get_file_info(there).size == noted.size:
+            return
+        fs.copy_files(file, there, source, target)
+        fs.copy_files(locate(origin[1])[1], locate(copy[1])[1], source, target)
 
 
 @contextlib.contextmanager
@@ -103,9 +121,9 @@ def _etag(filesystem: fs.FileSystem, path: str) -> str | None:
     return tag.decode().strip('"') if tag else None
 
 
-def _origin(filesystem: fs.FileSystem, path: str) -> _Origin | None:
+def _origin(filesystem: fs.FileSystem, note: str) -> _Origin | None:
     try:
-        with filesystem.open_input_file(path + SIDECAR) as file:
+        with filesystem.open_input_file(note) as file:
             return msgspec.json.decode(bytes(file.read()), type=_Origin)
     except (FileNotFoundError, msgspec.MsgspecError):
         return None

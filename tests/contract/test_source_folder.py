@@ -8,13 +8,16 @@ import pytest
 
 from chillflow.download import Pace
 from chillflow.errors import MonthsFailed, SourceMissing, SourceUnreadable
-from chillflow.jobs.fetching import fetched
+from chillflow.jobs.fetching import Shelf, fetched
 from chillflow.jobs.outcomes import Outcomes
+from chillflow.jobs.plan import within
 from chillflow.jobs.session import source_folder
 from chillflow.months import parse_months
 from chillflow.progress import Reporter
 from chillflow.settings import Settings
+from chillflow.stores.sources import open_input, stat
 from tests.download_samples import DATA, NEWER
+from tests.fix_s3 import S3Server
 from tests.fix_site import Answer, Site, site
 
 __all__ = ["site"]
@@ -67,7 +70,7 @@ def test_without_its_site_what_was_fetched_before_is_used(
     outcomes: Outcomes, site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.files = {f"yellow_tripdata_{month}.parquet": DATA for month in MONTHS}
-    assert list(fetched(site.url, "yellow", MONTHS, tmp_path, outcomes)) == list(MONTHS)
+    assert list(fetched(site.url, "yellow", MONTHS, Shelf(tmp_path), outcomes)) == list(MONTHS)
     changed = bytearray(DATA)
     changed[len(DATA) // 2] ^= 1
     (tmp_path / "yellow_tripdata_2019-02.parquet").write_bytes(changed)
@@ -76,7 +79,7 @@ def test_without_its_site_what_was_fetched_before_is_used(
     site.always = Answer(503)
     slept: list[float] = []
     pace = Pace(tries=3, sleep=slept.append)
-    assert list(fetched(site.url, "yellow", MONTHS, tmp_path, outcomes, pace)) == [MONTHS[0], MONTHS[2]]
+    assert list(fetched(site.url, "yellow", MONTHS, Shelf(tmp_path), outcomes, pace)) == [MONTHS[0], MONTHS[2]]
     said = capsys.readouterr().err
     assert "yellow 2019-01: warning: cannot download" in said
     assert "yellow_tripdata_2019-03.parquet, fetched before, is used as it is" in said
@@ -98,3 +101,37 @@ def test_a_protected_folder_stops_the_job(settings: Settings, outcomes: Outcomes
     (tmp_path / "mine").mkdir(mode=0o000)
     with pytest.raises(SourceUnreadable, match="permission denied"):
         source_folder(settings, None, "yellow", MONTHS, outcomes)
+
+
+def test_fetched_months_lie_in_an_object_store_where_all_machines_read_them(
+    outcomes: Outcomes, site: Site, s3: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    names = [f"yellow_tripdata_2019-0{month}.parquet" for month in (1, 2)]
+    site.files = dict(zip(names, (DATA, NEWER), strict=True))
+
+    def fetch(home: str) -> None:
+        settings = Settings.read({"CHILLFLOW_HOME": str(tmp_path / home), "CHILLFLOW_RAW": store})
+        folder, _ = source_folder(settings, site.url, "yellow", MONTHS[:2], outcomes)
+        assert folder == store
+        months = fetched(site.url, "yellow", MONTHS[:2], Shelf.of(settings), outcomes, Pace(tries=1))
+        assert list(months) == list(MONTHS[:2])
+
+    store = s3.uri(f"{bucket}/raw")
+    uris = [within(store, name) for name in names]
+    fetch("one machine")
+    assert [bytes(open_input(uri).read()) for uri in uris] == [DATA, NEWER]
+    before = [stat(uri) for uri in uris]
+
+    fetch("one machine")
+    fetch("another machine")
+    assert [stat(uri) for uri in uris] == before
+    assert len(site.asked(names[0])) == 3
+    assert all("If-None-Match" in request.headers for request in site.asked(names[0])[1:])
+
+    site.always = Answer(503)
+    fetch("a machine whose site is away")
+
+    site.always, site.files[names[1]] = None, DATA
+    fetch("another machine")
+    assert bytes(open_input(uris[1]).read()) == DATA
+    assert stat(uris[0]) == before[0]

@@ -29,8 +29,9 @@ lint: setup ## ruff and mypy
 bench: setup ## measure curation, load and memory beside their peers
 	@$(BIN)/python -m benchmarks
 
-schemas: setup ## write the events' JSON Schemas into docs/schemas
+schemas: setup ## write what docs/ tells of the code anew: the events' JSON Schemas, the table of measures
 	@$(BIN)/python -m chillflow.event_schemas docs/schemas
+	@$(BIN)/python -m chillflow.kpi_page docs/kpis.md
 
 upgrade: LOCK_OPTIONS = --upgrade
 upgrade: lock ## pin all dependencies at their newest

@@ -1,7 +1,8 @@
 """Zone-hour measures: one table of sums and counts, with the Polars and the SQL expression of each.
 
-A measure belongs to the zone and hour of the pickup or of the dropoff. Only sums and counts: partials merge in any
-order and every roll-up stays exact.
+A measure counts trips, or sums a value of them, by the zone and hour of one of their ends. Only sums and counts:
+partials merge in any order and every roll-up stays exact. Inside, all are integers: cents, hundredths of a mile,
+seconds.
 """
 
 from collections.abc import Iterable
@@ -12,61 +13,167 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from chillflow.curation import FLAGS
 from chillflow.trips import SERVICE, SERVICES
 
 KEY = ("service", "zone_id", "hour")
+AIRPORTS = (1, 132, 138)
+"""Newark, JFK, LaGuardia."""
+
+Unit = Literal["trips", "passengers", "miles", "seconds", "US dollars"]
+At = Literal["pickup", "dropoff", "reversal"]
+
+HUNDREDTHS: tuple[Unit, ...] = ("miles", "US dollars")
+"""Units with two decimal places in tables, which Polars counts in hundredths."""
 
 _HOUR = 3_600_000_000
 _ZONES = 1_000
 
 
 @dataclass(frozen=True)
-class Measure:
-    """`polars` and `sql` say the same of the same trips; money is in cents in Polars, in dollars in PostgreSQL."""
+class Value:
+    """What is summed of each trip: int64 in Polars, where a unit with decimals is counted in hundredths.
 
-    name: str
-    unit: Literal["trips", "dollars"]
-    at: Literal["pickup", "dropoff"]
-    meaning: str
+    `whole` makes what the unit's column takes out of the sum in SQL.
+    """
+
+    unit: Unit
+    polars: pl.Expr
+    sql: str
+    whole: str = "{}"
+
+
+@dataclass(frozen=True)
+class Which:
+    """Which of the trips are counted or summed."""
+
     polars: pl.Expr
     sql: str
 
 
-def _dollars(name: str, column: str, meaning: str) -> Measure:
-    return Measure(name, "dollars", "pickup", meaning, pl.col(column).cast(pl.Int64).sum(), f"sum({column})")
+@dataclass(frozen=True)
+class Measure:
+    """A count of trips, or the sum of a value of them; of all, or of those that `which` tells.
 
+    It belongs to the zone and hour of their pickups or dropoffs; `reversal` is the pickup of a row of `adjustments`.
+    """
+
+    name: str
+    at: At
+    meaning: str
+    value: Value | None = None
+    which: Which | None = None
+
+    @property
+    def unit(self) -> Unit:
+        return self.value.unit if self.value else "trips"
+
+    @property
+    def kind(self) -> pa.DataType:
+        return pa.decimal128(18, 2) if self.unit in HUNDREDTHS else pa.int64()
+
+    @property
+    def polars(self) -> pl.Expr:
+        """The measure of a frame of trips (kernel form) as int64."""
+        if self.value is None:
+            return (pl.len() if self.which is None else self.which.polars.sum()).cast(pl.Int64)
+        return (self.value.polars if self.which is None else self.value.polars.filter(self.which.polars)).sum()
+
+    @property
+    def sql(self) -> str:
+        """The measure of rows of `trips` or `adjustments`; null where there is nothing to sum."""
+        of = "" if self.which is None else f" filter (where {self.which.sql})"
+        return f"count(*){of}" if self.value is None else self.value.whole.format(f"sum({self.value.sql}){of}")
+
+
+def _dollars(column: str) -> Value:
+    return Value("US dollars", pl.col(column).cast(pl.Int64), column)
+
+
+_is_short = (pl.col("flags") & FLAGS["long_duration"]) == 0
+_has_distance = pl.col("trip_distance").is_not_null()
+
+_passengers = Value("passengers", pl.col("passenger_count").cast(pl.Int64), "passenger_count")
+_miles = Value(
+    "miles",
+    (pl.col("trip_distance") * 100).round(mode="half_to_even").cast(pl.Int64),
+    "round(trip_distance * 100)",
+    "cast({} as numeric) / 100",
+)
+_seconds = Value(
+    "seconds",
+    (pl.col("dropoff_at") - pl.col("pickup_at")).to_physical() // 1_000_000,
+    "floor(date_part('epoch', dropoff_at - pickup_at))",
+    "cast({} as bigint)",
+)
+_fare, _tip, _tolls, _total, _cbd = map(
+    _dollars, ("fare_amount", "tip_amount", "tolls_amount", "total_amount", "cbd_congestion_fee")
+)
+
+_passengers_known = Which(pl.col("passenger_count").is_not_null(), "passenger_count is not null")
+_distance_known = Which(_has_distance, "trip_distance is not null")
+_short = Which(_is_short, f"flags & {FLAGS['long_duration']} = 0")
+_both = Which(_is_short & _has_distance, f"{_short.sql} and trip_distance is not null")
+_card = Which(pl.col("payment_type") == 1, "payment_type = 1")
+_cash = Which(pl.col("payment_type") == 2, "payment_type = 2")
+_flex = Which((pl.col("flags") & FLAGS["flex_fare"]) != 0, f"flags & {FLAGS['flex_fare']} <> 0")
+_flagged = Which(pl.col("flags") != 0, "flags <> 0")
+_at_airport = Which(
+    pl.col("pickup_zone_id").is_in(AIRPORTS) | pl.col("dropoff_zone_id").is_in(AIRPORTS),
+    f"pickup_zone_id in {AIRPORTS} or dropoff_zone_id in {AIRPORTS}",
+)
+_charged = Which(pl.col("cbd_congestion_fee") > 0, "cbd_congestion_fee > 0")
 
 MEASURES = (
-    Measure("pickups", "trips", "pickup", "trips that began here", pl.len().cast(pl.Int64), "count(*)"),
-    Measure("dropoffs", "trips", "dropoff", "trips that ended here", pl.len().cast(pl.Int64), "count(*)"),
-    _dollars("fare_sum", "fare_amount", "fares by the meter"),
-    _dollars("tip_sum", "tip_amount", "tips paid by card"),
-    _dollars("tolls_sum", "tolls_amount", "tolls"),
-    _dollars("total_sum", "total_amount", "all that was charged, cash tips excluded"),
+    Measure("pickups", "pickup", "trips that began here"),
+    Measure("dropoffs", "dropoff", "trips that ended here"),
+    Measure("passengers_sum", "pickup", "passengers, where their number is known", _passengers),
+    Measure("passengers_n", "pickup", "trips whose number of passengers is known", which=_passengers_known),
+    Measure("distance_sum", "pickup", "distances by the meter, where they are believable", _miles),
+    Measure("distance_n", "pickup", "trips with a believable distance", which=_distance_known),
+    Measure("duration_sum", "pickup", "durations, without those of more than four hours", _seconds, _short),
+    Measure("duration_n", "pickup", "trips of at most four hours", which=_short),
+    Measure("speed_distance_sum", "pickup", "distances of trips that have both, for the speed", _miles, _both),
+    Measure("speed_duration_sum", "pickup", "durations of trips that have both, for the speed", _seconds, _both),
+    Measure("fare_sum", "pickup", "fares by the meter", _fare),
+    Measure("tip_sum", "pickup", "tips, those paid in cash are not known", _tip),
+    Measure("tolls_sum", "pickup", "tolls", _tolls),
+    Measure("total_sum", "pickup", "all that was charged, cash tips excluded", _total),
+    Measure("card_trips", "pickup", "trips paid by card", which=_card),
+    Measure("card_tip_sum", "pickup", "tips of trips paid by card", _tip, _card),
+    Measure("card_fare_sum", "pickup", "fares of trips paid by card", _fare, _card),
+    Measure("card_total_sum", "pickup", "totals of trips paid by card", _total, _card),
+    Measure("cash_trips", "pickup", "trips paid in cash", which=_cash),
+    Measure("flex_trips", "pickup", "trips dispatched by an app at a price agreed before", which=_flex),
+    Measure("airport_trips", "pickup", "trips that began or ended at Newark, JFK or LaGuardia", which=_at_airport),
+    Measure("cbd_trips", "pickup", "trips that paid the congestion pricing fee", which=_charged),
+    Measure("cbd_sum", "pickup", "congestion pricing fees", _cbd),
+    Measure("reversed_trips", "reversal", "reversals of trips that began here"),
+    Measure("reversed_sum", "reversal", "totals of the reversals, negative", _total),
+    Measure("flagged_trips", "pickup", "trips with a flag of curation, rules 12 to 20", which=_flagged),
 )
+NAMES = tuple(measure.name for measure in MEASURES)
 
 SCHEMA = pa.schema(
     {
         "service": pa.string(),
         "zone_id": pa.int32(),
         "hour": pa.timestamp("us"),
-        **{measure.name: pa.int64() if measure.unit == "trips" else pa.decimal128(18, 2) for measure in MEASURES},
+        **{measure.name: measure.kind for measure in MEASURES},
     }
 )
-"""Measures as a table: money in dollars, exact."""
+"""Measures as a table: dollars and miles exact."""
 
 
-def partial(trips: pl.DataFrame) -> pl.DataFrame:
-    """The measures of some trips (kernel form) by service, zone and hour; to be merged with those of the others."""
-    sides = [_side(trips, "pickup"), _side(trips, "dropoff")]
-    return merge(sides)
+def partial(trips: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFrame:
+    """The measures of some rows (kernel form) by service, zone and hour; to be merged with those of the others."""
+    return merge([_side(trips, "pickup"), _side(trips, "dropoff"), _side(adjustments, "reversal")])
 
 
 def merge(partials: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """The sum of partials: associative and commutative; sorted by key."""
-    names = [measure.name for measure in MEASURES]
     whole = pl.concat(list(partials), how="diagonal")
-    return whole.group_by(*KEY).agg(pl.col(names).sum()).sort(*KEY).select(*KEY, *names)
+    return whole.group_by(*KEY).agg(pl.col(NAMES).sum()).sort(*KEY).select(*KEY, *NAMES)
 
 
 def to_table(measures: pl.DataFrame) -> pa.Table:
@@ -77,16 +184,17 @@ def to_table(measures: pl.DataFrame) -> pa.Table:
 def _column(series: pl.Series, kind: pa.DataType) -> pa.Array:
     if not pa.types.is_decimal(kind):
         return series.to_arrow().cast(kind)
-    cents = series.to_numpy()
-    words = np.stack([cents, cents >> 63], axis=1)  # 128 bits, low word first
-    return pa.Array.from_buffers(kind, len(cents), [None, pa.py_buffer(words)])
+    hundredths = series.to_numpy()
+    words = np.stack([hundredths, hundredths >> 63], axis=1)  # 128 bits, low word first
+    return pa.Array.from_buffers(kind, len(hundredths), [None, pa.py_buffer(words)])
 
 
-def _side(trips: pl.DataFrame, at: str) -> pl.DataFrame:
-    hours = pl.col(f"{at}_at").to_physical() // _HOUR
-    places = (hours * _ZONES + pl.col(f"{at}_zone_id")) * len(SERVICES) + pl.col("service").to_physical()
+def _side(rows: pl.DataFrame, at: At) -> pl.DataFrame:
+    end = "dropoff" if at == "dropoff" else "pickup"
+    hours = pl.col(f"{end}_at").to_physical() // _HOUR
+    places = (hours * _ZONES + pl.col(f"{end}_zone_id")) * len(SERVICES) + pl.col("service").to_physical()
     measures = [measure.polars.alias(measure.name) for measure in MEASURES if measure.at == at]
-    sums = trips.group_by(place=places).agg(measures)  # one integer groups fastest
+    sums = rows.group_by(place=places).agg(measures)  # one integer groups fastest
     place = pl.col("place") // len(SERVICES)
     return sums.with_columns(
         service=pl.Series(SERVICES, dtype=SERVICE).gather(sums["place"] % len(SERVICES)),

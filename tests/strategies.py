@@ -66,7 +66,7 @@ _row = st.fixed_dictionaries(
         "trip_distance": st.sampled_from([None, 0.0, 0.004, 1.5, 99.0, 100.5, -3.0, float("nan"), float("inf"), 1e300]),
         "rate_code": st.sampled_from([None, 1, 7, 99]),
         "store_and_fwd": st.sampled_from([None, "Y", "N"]),
-        "payment_type": st.sampled_from([None, 0, 1, 7]),
+        "payment_type": st.sampled_from([None, 0, 1, 2, 7]),
         "trip_type": st.sampled_from([None, 1]),
         **{name: _cents for name in MONEY},
         "fare_amount": st.sampled_from([None, 0, 500, 50_000, 50_001]),

@@ -75,7 +75,7 @@ def curate_parts(work: Work) -> dict[int, Part]:
             files=tuple(_write(work.attempt, part, curated)),
             counts=curated.counts,
             keys=pairs.BlockKeys(curated.keys.to_numpy(), curated.originals),
-            measures=kpis.partial(curated.trips),
+            measures=kpis.partial(curated.trips, curated.adjustments),
         )
     return found
 

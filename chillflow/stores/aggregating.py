@@ -76,6 +76,7 @@ def _create_fresh() -> sql.Composed:
         measures=sql.SQL(", ").join(totals),
         pickup_measures=_measures("pickup"),
         dropoff_measures=_measures("dropoff"),
+        reversal_measures=_measures("reversal"),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from chillflow import kpi_page
 from chillflow.cli import COMMANDS
 from chillflow.curation import RULES
 from chillflow.metrics import METRICS
@@ -106,6 +107,11 @@ def test_the_table_of_rules_is_what_is_applied() -> None:
 def test_the_table_of_metrics_is_what_is_published() -> None:
     documented = table_after((REPO / "docs/assembling.md").read_text() + "\n", "| metric |")
     assert documented == [[each.name, each.kind, ", ".join(each.labels), each.help] for each in METRICS]
+
+
+def test_the_table_of_measures_is_what_is_computed() -> None:
+    text = (REPO / "docs/kpis.md").read_text()
+    assert text == kpi_page.page(text), "make schemas writes it anew"
 
 
 @every_doc

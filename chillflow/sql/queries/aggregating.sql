@@ -40,6 +40,12 @@ full join (
         and dropoff_at < %(end)s
     group by 1, 2
 ) as dropoffs using (zone_id, hour)
+full join (
+    select pickup_zone_id as zone_id, date_trunc('hour', pickup_at) as hour, {reversal_measures}
+    from chillflow.adjustments
+    where service = %(service)s and pickup_zone_id is not null and pickup_at >= %(start)s and pickup_at < %(end)s
+    group by 1, 2
+) as reversals using (zone_id, hour)
 
 -- name: delete_stale_kpis
 delete from chillflow.kpi_zone_hourly as old

@@ -3,14 +3,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+IMAGE ?= chillflow:dev
 TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one: make PYTHON=python3.12 $(or $(MAKECMDGOALS),setup)"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench schemas lock upgrade clean
+.PHONY: help setup demo test lint bench schemas image lock upgrade clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.stamp ## make .venv with chillflow and all that it needs, as requirements.lock pins it
 	@:
@@ -33,6 +34,11 @@ schemas: setup ## write what docs/ tells of the code anew: the events' JSON Sche
 	@$(BIN)/python -m chillflow.event_schemas docs/schemas
 	@$(BIN)/python -m chillflow.kpi_page docs/kpis.md
 
+image: ## build the container image chillflow:dev (IMAGE names another, BASE another base image)
+	@docker build --file cluster/Dockerfile --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	    --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
+	    --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) .
+
 upgrade: LOCK_OPTIONS = --upgrade
 upgrade: lock ## pin all dependencies at their newest
 
@@ -41,9 +47,11 @@ lock: ## pin what pyproject.toml asks for, for every Python and platform; what i
 	$(PYTHON) -m venv "$$tmp"; \
 	"$$tmp/bin/python" -m pip --disable-pip-version-check --no-input --quiet install uv; \
 	index=$${PIP_INDEX_URL:-$$("$$tmp/bin/python" -m pip config get global.index-url 2>/dev/null || true)}; \
-	env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
-	    --generate-hashes --no-emit-index-url --no-header --extra embedded --extra dev \
-	    $(LOCK_OPTIONS) pyproject.toml -o requirements.lock
+	pin() { env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header "$$@"; }; \
+	pin --extra embedded --extra dev $(LOCK_OPTIONS) pyproject.toml -o requirements.lock; \
+	pin --constraint requirements.lock pyproject.toml -o cluster/requirements.lock; \
+	echo hatchling | pin --constraint requirements.lock --no-annotate - -o cluster/build.lock
 
 clean: ## remove .venv and caches; .chillflow, which holds data, stays
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

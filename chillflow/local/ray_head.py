@@ -16,10 +16,9 @@ from chillflow.local.state import Home, Process
 
 OBJECT_STORE = 512 * 1024 * 1024
 RESOURCES = {"assembler_slot": 8}
-ENVIRONMENT = {
+FAST = {
     "POLARS_MAX_THREADS": "1",
     "RAY_DATA_USE_DATASOURCE_V2": "0",
-    "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_worker_niceness": "0",
@@ -28,12 +27,16 @@ ENVIRONMENT = {
     "MIMALLOC_PURGE_DELAY": "-1",
     "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:"
     "glibc.malloc.trim_threshold=2147483648",
+}
+"""Workers inherit it: one thread of Polars for each CPU that Ray gives out. cluster/Dockerfile has a copy."""
+ENVIRONMENT = FAST | {
+    # Without token: loopback only.
+    "RAY_AUTH_MODE": "disabled",
     # Otherwise Ray takes the machine's outward address for 127.0.0.1 and listens on every interface.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Otherwise Ray's process titles overwrite the environment by which its processes are found.
     "SPT_NOENV": "1",
 }
-"""Workers inherit it: one thread of Polars for each CPU that Ray gives out. Without token: loopback only."""
 
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What a client says first: the preface and empty settings."""

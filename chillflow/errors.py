@@ -664,6 +664,33 @@ class NotDrained(StreamError):
         )
 
 
+@dataclass(eq=False)
+class StillThere(StreamError):
+    """Processes that were asked to leave a machine, and have not."""
+
+    pids: tuple[int, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"still at work here after {self.seconds:.0f} s: {', '.join(map(str, self.pids))}; "
+            "nothing is lost if they are ended now, their successors read the log again"
+        )
+
+
+@dataclass(eq=False)
+class MachineGone(StreamError):
+    """A coordinator on a machine that was to be emptied, and lives on."""
+
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"this machine was to be emptied {self.seconds:.0f} s ago, so all partitions have been let go of; "
+            "run `chillflow assemble` again"
+        )
+
+
 class Unsettled(StreamError):
     """The stream's rows cannot be judged as they are now."""
 

@@ -32,7 +32,8 @@ class Status:
     """A heartbeat. `beats` grows with every turn, `committed` with every event: liveness is not progress.
 
     `obeyed` is how many orders it has carried out: what it tells of partitions is as of these. `counts` say what became
-    of events (see assembly.Counts); `trouble` is the service that is waited for.
+    of events (see assembly.Counts); `trouble` is the service that is waited for; `leaving`: its machine is being
+    emptied.
     """
 
     name: str
@@ -45,3 +46,4 @@ class Status:
     unknown_fields: int = 0
     trouble: str | None = None
     ended: bool = False
+    leaving: bool = False

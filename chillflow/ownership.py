@@ -43,7 +43,8 @@ class Assembler:
     """What is known of an assembler that is not known to be dead; times as the clock's seconds.
 
     `heard`: its last heartbeat, None before the first. `progressed`: when it last got on, or had nothing to do.
-    `troubled`: it waits for a service. `stopping`: it was told to let go of all and end.
+    `troubled`: it waits for a service. `leaving`: its machine is being emptied. `stopping`: it was told to let go of
+    all and end.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Assembler:
     heard: float | None = None
     progressed: float = 0.0
     troubled: bool = False
+    leaving: bool = False
     stopping: bool = False
     held: Mapping[int, Holding] = field(default_factory=dict)
 
@@ -62,7 +64,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """For one that owns nothing any more."""
+    """For one that owns nothing any more, or whose machine is being emptied: then it lets go of all first."""
 
     name: str
 
@@ -100,12 +102,13 @@ def moves(
     patience = patience or Patience()
     given_up = stuck(assemblers, now, patience)
     left = [each for each in assemblers if each.name not in given_up]
-    able = [each for each in left if not each.stopping]
+    able = [each for each in left if not (each.stopping or each.leaving)]
     wanted = min(size, partitions)
     surplus = sorted(able, key=_least_missed)[: max(0, len(able) - wanted)]
     ready = [each for each in able if each.heard is not None and each not in surplus]
 
     found: list[Move] = [Kill(name, why) for name, why in given_up.items()]
+    found += [Stop(each.name) for each in left if each.leaving and not each.stopping]
     found += [Start()] * (wanted - len(able))
     found += [Stop(each.name) for each in surplus if not each.held]
     free = sorted(set(range(partitions)).difference(*(each.held for each in left)))

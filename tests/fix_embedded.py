@@ -25,8 +25,14 @@ class Cli:
 
     def run(self, *command: str, code: int | None = 0, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Runs a command to its end; its exit code must be `code`, if one is given."""
+        return self.module("chillflow.cli", *command, code=code, timeout=timeout)
+
+    def module(
+        self, name: str, *command: str, code: int | None = 0, timeout: float = 240
+    ) -> subprocess.CompletedProcess[str]:
+        """The same of another module."""
         done = subprocess.run(
-            [sys.executable, "-m", "chillflow.cli", *command],
+            [sys.executable, "-m", name, *command],
             env=self.env, cwd=REPO, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         assert code in (None, done.returncode), f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"

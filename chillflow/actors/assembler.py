@@ -3,12 +3,14 @@
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from chillflow.actors.loop import Loop, Options
 from chillflow.clock import SystemClock
 from chillflow.heartbeats import Status
 from chillflow.positions import Group
+from chillflow.roster import Roster
 from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.checkpoints import RedisCheckpoints
 from chillflow.stores.eventlog import KafkaReader
@@ -16,13 +18,14 @@ from chillflow.stores.eventlog import KafkaReader
 
 @dataclass(frozen=True)
 class Services:
-    """What an assembler is made from: addresses, since clients do not pickle."""
+    """What an assembler is made from: addresses, since clients do not pickle; `roster`: where it signs in."""
 
     postgres: str
     redis: str
     kafka: Mapping[str, str]
     topic: str
     group: str
+    roster: Path
     options: Options = field(default_factory=Options)
 
 
@@ -32,6 +35,8 @@ class Assembler:
     def __init__(self, name: str, services: Services) -> None:
         self.name = name
         self._said: deque[str] = deque(maxlen=100)
+        self._roster = Roster(services.roster)
+        self._leaving = False
         self._loop = Loop(
             name,
             KafkaReader(services.kafka, services.topic, services.group),
@@ -46,9 +51,13 @@ class Assembler:
         return self.name
 
     def consume(self) -> None:
-        while not self._loop.ended:
-            for _ in self._loop.turn():
-                pass
+        self._roster.sign_in()
+        try:
+            while not self._loop.ended:
+                for _ in self._loop.turn():
+                    pass
+        finally:
+            self._roster.sign_off()
 
     def assign(self, group: Group, partition: int) -> None:
         self._loop.assign(group, partition)
@@ -62,4 +71,5 @@ class Assembler:
     def status(self) -> tuple[Status, list[str]]:
         """A heartbeat, and what was said since the last one."""
         said = [self._said.popleft() for _ in range(len(self._said))]
-        return self._loop.status(), said
+        self._leaving = self._leaving or self._roster.leaving()
+        return replace(self._loop.status(), leaving=self._leaving), said

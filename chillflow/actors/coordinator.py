@@ -184,7 +184,11 @@ class Coordinator:
                     self._say(f"partition {partition} stands still, the others go on: {told.error}")
         if member.status.ended:
             self._leave(member)
-            self.pool.kill(member.name)
+            if member.status.leaving:
+                # It keeps its slot until its machine ends it: else another one would begin there.
+                self._say(f"{member.name} has left: its machine is being emptied")
+            else:
+                self.pool.kill(member.name)
         elif self._now - member.began > YOUNG:
             self._young = 0
         return fatal

@@ -90,8 +90,16 @@ class Member:
         for partition, (what, _, at) in self.asked.items():
             phase: Phase = "asked" if what == "assign" else "releasing"
             held[partition] = Holding(phase, at)
+        status = self.status
         return Assembler(
-            self.name, self.began, self.heard, self.progressed, self.status.trouble is not None, self.stopping, held
+            self.name,
+            self.began,
+            self.heard,
+            self.progressed,
+            status.trouble is not None,
+            status.leaving,
+            self.stopping,
+            held,
         )
 
     def _order(self, now: float) -> None:

@@ -14,12 +14,13 @@ from chillflow import console
 from chillflow.actors.assembler import Services
 from chillflow.actors.coordinator import Coordinator
 from chillflow.clock import SystemClock
-from chillflow.errors import NoSuchGroup, NotDrained, TopicBehind, TopicMissing
+from chillflow.errors import MachineGone, NoSuchGroup, NotDrained, TopicBehind, TopicMissing
 from chillflow.jobs import options, session
 from chillflow.jobs.schema import prepare
 from chillflow.jobs.talk import Talk
 from chillflow.positions import Desired, Group, Topic
 from chillflow.progress import Reporter
+from chillflow.roster import PATIENCE, Roster
 from chillflow.settings import Settings
 from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.eventlog import KafkaReader
@@ -72,7 +73,7 @@ def assemble(group: str, workers: int | None, topic: str | None, until_caught_up
         store = PostgresTripStore(dsn)
         former = store.group(group)
         name = topic or (former.topic.name if former else options.TOPIC)
-        services = Services(dsn, session.redis_url(settings), kafka, name, group)
+        services = Services(dsn, session.redis_url(settings), kafka, name, group, session.roster(settings))
         cluster.connect(data=False)
         stop.listen()
         with _closing(KafkaReader(kafka, name, group)) as reader:
@@ -106,6 +107,8 @@ def _run(
             quiet=(lambda: not replay_running(services.postgres)) if until_caught_up else None, thread=thread, say=say,
         )  # fmt: skip
         publisher, talk = Publisher(coordinator), Talk(coordinator, clock, say)
+        roster, leaving = Roster(services.roster), False
+        roster.sign_in()
         talk.begin()
         asked_at: float | None = None
         try:
@@ -114,8 +117,10 @@ def _run(
                     pass
                 publisher.publish()
                 talk.go_on()
-                if stop.asked.is_set() and not coordinator.stopping:
-                    say("stopping: assemblers commit what they have read, and let go")
+                leaving = leaving or roster.leaving()
+                if (leaving or stop.asked.is_set()) and not coordinator.stopping:
+                    why = "this machine is being emptied" if leaving else "stopping"
+                    say(f"{why}: assemblers commit what they have read, and let go")
                     coordinator.stop()
                 if coordinator.stopping:
                     asked_at = asked_at or clock.monotonic()
@@ -126,9 +131,13 @@ def _run(
                     stop.asked.wait(TURN)
         finally:
             pool.close()
+            roster.sign_off()
         talk.end(publisher.totals())
     if coordinator.error is not None:
         raise coordinator.error
+    # The work is not done, only here it is over: whoever restarts what dies with its machine shall do so.
+    if leaving and not stop.asked.wait(PATIENCE):
+        raise MachineGone(PATIENCE)
 
 
 def _topic(reader: LogReader, stop: Stop, say: Callable[[str], None], waits: Callable[[], bool]) -> Topic | None:

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -51,6 +52,11 @@ def redis_url(settings: Settings) -> str:
     if not (settings.home / "state.json").exists():
         raise NotRunning("Redis", "CHILLFLOW_REDIS_URL")
     return brokers.redis_url(Home(settings.home))
+
+
+def roster(settings: Settings) -> Path:
+    """Where those who assemble on a machine sign in; the same path on each."""
+    return settings.home / "roster"
 
 
 class Cluster:

@@ -1,7 +1,7 @@
 """A pool of assemblers in one process: the real loop over the doubles, advanced a step at a time."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from chillflow.actors.loop import Loop
 from chillflow.heartbeats import Status
@@ -40,6 +40,8 @@ class MemoryPool:
     zombies: list[Worker] = field(default_factory=list)
     slots: int = 99
     """How many are up at a time; others wait."""
+    leaving: set[str] = field(default_factory=set)
+    """Those whose machine is being emptied."""
     _waiting: list[str] = field(default_factory=list)
     _dead: list[str] = field(default_factory=list)
 
@@ -54,7 +56,7 @@ class MemoryPool:
         self._dead = []
         for name, worker in self.workers.items():
             if worker.answers and not worker.frozen:
-                said[name] = worker.loop.status()
+                said[name] = replace(worker.loop.status(), leaving=name in self.leaving)
         return said
 
     def assign(self, name: str, group: Group, partition: int) -> None:

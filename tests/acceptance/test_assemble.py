@@ -45,6 +45,19 @@ def test_the_pool_follows_scale_while_it_assembles(stream):
     assert "no differences" in stream.reconcile()
 
 
+def test_a_machine_that_is_emptied_has_let_go_of_all_before_it_goes(stream):
+    with stream.assembling(workers=2) as running:
+        stream.replay("--seed", "2")
+        stream.until(lambda: stream.settled() > 0, "the first records")
+        said = stream.cli.module("chillflow.jobs.leave").stderr
+        assert said.startswith("3 asked to leave: ")
+        assert stream.owners() == set()
+        assert running.poll() is None
+    assert stream.cli.module("chillflow.jobs.leave").stderr == ""
+    stream.finish()
+    assert "no differences" in stream.reconcile()
+
+
 def test_a_topic_that_is_not_there_yet_is_waited_for(stream):
     running = stream.cli.start("assemble", "--topic", stream.topic, "--workers", "2")
     try:

@@ -98,6 +98,27 @@ def test_assemblers_share_the_partitions_and_settle_what_was_sent(stage):
     assert [*stage.owned()] == ["assembler-1-1", "assembler-1-2"]
 
 
+def test_one_whose_machine_is_emptied_lets_go_of_all_and_keeps_its_slot_until_it_is_gone(stage):
+    coordinator = stage.coordinator(Desired(2))
+    stage.send(1)
+    stage.until(lambda: stage.shared(2, 2), coordinator)
+
+    stage.pool.leaving = {"assembler-1-1"}
+    stage.until(lambda: stage.shared(0, 2, 2), coordinator)
+
+    assert [*stage.owned()] == ["assembler-1-1", "assembler-1-2", "assembler-1-3"]
+    assert stage.pool.workers["assembler-1-1"].loop.ended
+    assert [*coordinator.members] == ["assembler-1-2", "assembler-1-3"]
+
+    stage.pool.crash("assembler-1-1")
+    stage.send(2)
+    stage.until(lambda: stage.shared(2, 2) and stage.caught_up(), coordinator)
+
+    assert stage.all_there()
+    assert stage.said.count("assembler-1-1 has left: its machine is being emptied") == 1
+    assert not [line for line in stage.said if "died" in line]
+
+
 def test_partitions_of_one_that_dies_go_to_the_others_and_it_is_replaced(stage):
     coordinator = stage.coordinator(Desired(2))
     stage.until(lambda: stage.shared(2, 2), coordinator)

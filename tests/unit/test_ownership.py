@@ -212,3 +212,15 @@ def test_the_size_stays_between_minimum_and_maximum(steps):
         now += seconds
         scaling = scaled(scaling, 2, 5, lag, 100, now)
         assert 2 <= scaling.size <= 5
+
+
+def test_one_whose_machine_is_emptied_is_told_to_let_go_once_and_another_is_started():
+    held = {0: Holding("live")}
+    going = Assembler("going", 0.0, heard=1.0, leaving=True, held=held)
+    other = Assembler("other", 0.0, heard=1.0, held={1: Holding("live")})
+    assert moves([going, other], 2, 2, 1.0) == [Stop("going"), Start()]
+
+    told = replace(going, stopping=True)
+    third = Assembler("third", 1.0, heard=2.0)
+    assert moves([told, other, third], 2, 2, 2.0) == []
+    assert moves([replace(told, held={}), other, third], 2, 2, 2.0) == [Assign("third", 0)]

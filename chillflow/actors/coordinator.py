@@ -19,7 +19,6 @@ from chillflow.errors import (
     PartitionsChanged,
     ServiceDown,
     Superseded,
-    TopicMissing,
     TopicReplaced,
 )
 from chillflow.heartbeats import Status
@@ -176,8 +175,7 @@ class Coordinator:
                 self._offsets[partition] = max(told.next_offset, self._offsets.get(partition, 0))
                 self._failures.pop(partition, None)
             if told.error is not None:
-                in_vain = self._quiet is not None and not isinstance(told.error, TopicMissing)
-                if isinstance(told.error, FATAL) or in_vain:
+                if isinstance(told.error, FATAL) or self._quiet is not None:
                     fatal = told.error
                 elif self._failures.get(partition) != str(told.error):
                     self._failures[partition] = str(told.error)

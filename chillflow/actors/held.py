@@ -5,18 +5,19 @@ from dataclasses import dataclass
 
 from chillflow.assembly import Gathered, State, gather
 from chillflow.events import DeadLetter, Decoded, Polled
-from chillflow.positions import Claim
+from chillflow.positions import Claim, Group
 
 
 @dataclass
 class Held:
-    """A claimed partition: all below `next_offset` is in PostgreSQL.
+    """A partition claimed for a group: all below `next_offset` is in PostgreSQL.
 
     `read_to` is how far the log has been read, below next_offset during the rewind; `live` once the rebuilt state has
     been compared with PostgreSQL. Times are the clock's monotonic seconds: `idle_since` is from when on the broker has
     confirmed that there is nothing to read, None when there was.
     """
 
+    group: Group
     claim: Claim
     state: State
     next_offset: int

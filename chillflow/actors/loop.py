@@ -7,7 +7,8 @@ simulation stops it between any two steps, for good (a crash) or for a while (a 
 import datetime as dt
 import queue
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 from chillflow.actors.commit import Work, commit
@@ -16,13 +17,23 @@ from chillflow.actors.held import Batch, Held
 from chillflow.actors.recovery import drop_written, recover, rewound
 from chillflow.assembly import ALL, DEFAULTS, Gathered, Limits
 from chillflow.clock import Clock
-from chillflow.errors import ChillFlowError, Fenced, OffsetGone, OutcomeUnknown, ServiceDown, WarehouseFull
+from chillflow.errors import (
+    ChillFlowError,
+    Fenced,
+    LogTooShort,
+    OffsetGone,
+    OutcomeUnknown,
+    ServiceDown,
+    TopicMissing,
+    WarehouseFull,
+)
 from chillflow.heartbeats import PartitionStatus, Status
 from chillflow.positions import Group
 from chillflow.stores.protocols import Checkpoints, LogReader, TripStore
 
-AWAY = (ServiceDown, WarehouseFull, OutcomeUnknown)
-"""What passes: the same is tried again. (A lost answer to a COMMIT that matters is dealt with in `commit`.)"""
+AWAY = (ServiceDown, WarehouseFull, OutcomeUnknown, TopicMissing)
+"""What passes: the same is tried again. (A lost answer to a COMMIT that matters is dealt with in `commit`; whether a
+topic is missing for good, the coordinator finds out.)"""
 
 SHORT, LONG = 0.05, 2.0
 """The first and the longest pause while a service is away, in seconds."""
@@ -157,8 +168,14 @@ class Loop:
         """What was fetched ahead now waits to be committed; the reader is this thread's again."""
         try:
             fetched = list(self._fetching.take())
-        except OffsetGone as error:
+        except (OffsetGone, LogTooShort) as error:
             self._fail(error.partition, error)
+        except TopicMissing:
+            # What comes back under its name may be another topic: recovery looks.
+            for partition, held in list(self.held.items()):
+                self._let_go(partition)
+                self._waiting[partition] = held.group
+            raise
         except ServiceDown:
             for held in self.held.values():
                 held.idle_since = None
@@ -186,14 +203,14 @@ class Loop:
             gathered = batch.gathered if batch.end > batch.begin else self._idle(held, batch)
             if gathered is not None:
                 work.append(Work(held.claim, held.state, gathered, batch.dead))
-        if work:
-            yield from self._commit(work, self.options.limits)
+        fenced = (yield from self._commit(work, self.options.limits)) if work else ()
         self._pending.popleft()
-
-    def _commit(self, work: Sequence[Work], limits: Limits) -> Iterator[str]:
-        committed = yield from commit(self.store, work, limits, self.clock)
-        for partition in committed.fenced:
+        for partition in fenced:
             self._let_go(partition)
+
+    def _commit(self, work: Sequence[Work], limits: Limits) -> Generator[str, None, Sequence[int]]:
+        """Commits, and only then changes the state; returns the partitions that were fenced, to be let go of."""
+        committed = yield from commit(self.store, work, limits, self.clock)
         for part in work:
             held, made = self.held.get(part.partition), committed.steps.get(part.partition)
             if held is None or made is None:
@@ -210,6 +227,7 @@ class Loop:
                 dead_letters=before.dead_letters + len(part.dead),
                 counts={name: before.counts.get(name, 0) + count for name, count in asdict(made.counts).items()},
             )
+        return committed.fenced
 
     def _idle(self, held: Held, batch: Batch) -> Gathered | None:
         """At the end of the log the watermark moves with the clock, for as long as the broker says that it is the end.
@@ -250,13 +268,12 @@ class Loop:
         return iter(())
 
     def _release(self, partition: int) -> Iterator[str]:
-        self._waiting.pop(partition, None)
         self._failed.pop(partition, None)
         if (held := self.held.get(partition)) is not None:
             if held.live:
                 self._save(held)
-            self._let_go(partition)
-            self.store.release(held.claim)
+            self.store.release(held.claim)  # first: where this fails, all of it is done again
+        self._let_go(partition)
         yield "released"
 
     def _drain(self, spill: bool) -> Iterator[str]:
@@ -266,21 +283,22 @@ class Loop:
                 Work(held.claim, held.state, Gathered(held.partition, held.next_offset, held.next_offset))
                 for held in rest
             ]
-            if work:
-                yield from self._commit(work, ALL)
+            for partition in (yield from self._commit(work, ALL)) if work else ():
+                self._let_go(partition)
         for partition in [*self._waiting, *self._failed, *self.held]:
             yield from self._release(partition)
         self.ended = True
 
     def _fail(self, partition: int, error: ChillFlowError) -> None:
-        self._waiting.pop(partition, None)
         self._let_go(partition)
         self._failed[partition] = error
         self._say(str(error))
 
     def _let_go(self, partition: int) -> None:
         """Forgets a partition: its state, and what was read of it, which a later claim will read again."""
-        self._take()
+        with suppress(*AWAY):  # what the reader meets with now, it meets with again
+            self._take()
+        self._waiting.pop(partition, None)
         for waiting in self._pending:
             waiting[:] = [batch for batch in waiting if batch.partition != partition]
         if self.held.pop(partition, None) is not None:

@@ -7,7 +7,7 @@ import msgspec
 from chillflow.actors.held import Batch, Held
 from chillflow.assembly import DEFAULTS, Limits, State, rewind
 from chillflow.errors import LogTooShort, OffsetGone, PartitionsChanged, TopicReplaced
-from chillflow.positions import Claim, Group
+from chillflow.positions import Claim, Group, Topic
 from chillflow.stores.protocols import Checkpoints, LogReader, TripStore
 
 LOOKED_UP = 20_000
@@ -18,11 +18,12 @@ def recover(
     owner: str, group: Group, partition: int, store: TripStore, reader: LogReader, checkpoints: Checkpoints, now: float
 ) -> Generator[str, None, Held]:
     """Steps R1 to R3; returns the partition, held, and the reader where its rewind begins."""
+    topic = reader.topic()  # before the claim: one that is made in vain makes the snapshot another claim's
     # R1: nobody else can commit from here on
     claim = store.claim(group, partition, owner)
     yield "R1"
     # R2: the log must still be the one that the offsets are of, and hold what is needed
-    check_log(claim, reader)
+    check_log(claim, topic, reader)
     yield "R2"
     # R3: a snapshot spares the rewind of what lies before it
     state = State.claimed(claim.position)
@@ -36,12 +37,12 @@ def recover(
             state = State.claimed(claim.position)
     yield "R3"
     reader.assign(partition, begin)
-    return Held(claim, state, claim.position.next_offset, begin, saved_at=now)
+    return Held(group, claim, state, claim.position.next_offset, begin, saved_at=now)
 
 
-def check_log(claim: Claim, reader: LogReader) -> None:
+def check_log(claim: Claim, topic: Topic, reader: LogReader) -> None:
     """Raises TopicReplaced, PartitionsChanged, LogTooShort and OffsetGone: never a silent reset."""
-    topic, position = reader.topic(), claim.position
+    position = claim.position
     if topic.topic_id != claim.topic.topic_id:
         raise TopicReplaced(topic.name, claim.topic.topic_id, topic.topic_id)
     if topic.partitions != claim.topic.partitions:

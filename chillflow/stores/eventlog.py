@@ -19,7 +19,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
+from chillflow.errors import LogTooShort, OffsetGone, ServiceDown, TopicMissing
 from chillflow.events import Polled
 from chillflow.positions import Topic
 
@@ -32,6 +32,7 @@ LIFE = 1.0
 
 MEGABYTE = 1 << 20
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
+_MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 log = logging.getLogger("chillflow.kafka")
 log.addHandler(logging.NullHandler())
 log.propagate = False  # librdkafka tries again by itself, and says so at length
@@ -121,7 +122,7 @@ class KafkaReader:
                         continue
                     partition = message.partition() or 0
                     if fault.code() == KafkaError._PARTITION_EOF:
-                        found[partition] = max(beginnings[partition][0], 0), int(message.offset() or 0)
+                        found[partition] = beginnings[partition][0], int(message.offset() or 0)
                     elif fault.code() in _OUT_OF_RANGE and self._known_ends.pop(partition, None) is not None:
                         self._probe.incremental_unassign([TopicPartition(self.name, partition)])
                         low, high = beginnings[partition]
@@ -138,12 +139,14 @@ class KafkaReader:
     def _bounds(self, partition: int) -> tuple[int, int]:
         """As the broker says: the end may be too low."""
         assert self._probe is not None
+        place = TopicPartition(self.name, partition)
         try:
-            return self._probe.get_watermark_offsets(
-                TopicPartition(self.name, partition), timeout=PATIENCE, cached=False
-            )
+            low, high = self._probe.get_watermark_offsets(place, timeout=PATIENCE, cached=False)
         except KafkaException as error:
             raise self._translated(error.args[0]) from error
+        if low < 0 or high < 0:  # what librdkafka says where it was told nothing
+            raise down(self._config, "it does not tell the range of a partition")
+        return low, high
 
     def assign(self, partition: int, offset: int) -> None:
         self.unassign(partition)
@@ -244,8 +247,12 @@ class KafkaReader:
             partition, error = self._troubles.popitem()
             if error.code() in _OUT_OF_RANGE:
                 needed = self._positions.get(partition)
-                if needed is not None:
-                    raise OffsetGone(self.name, partition, needed, self.range(partition)[0])
+                if needed is None:
+                    continue
+                first, end = self.range(partition)
+                if needed > end:
+                    raise LogTooShort(self.name, partition, needed, end)
+                raise OffsetGone(self.name, partition, needed, first)
             elif not error.retriable():
                 raise self._translated(error)
 
@@ -259,7 +266,7 @@ class KafkaReader:
                 raise self._translated(error.args[0]) from error
 
     def _translated(self, error: KafkaError) -> Exception:
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC):
+        if error.code() in _MISSING:
             return TopicMissing(self.name)
         return down(self._config, error.str())
 

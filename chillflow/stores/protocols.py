@@ -45,8 +45,9 @@ class LogReader(Protocol):
         """Up to about `limit` records, at most one Polled per assigned partition, waiting up to `timeout` seconds.
 
         Returns as soon as there is something. A partition at its end appears (with no records) at most about once a
-        second, with `at_end`. Raises OffsetGone where retention has passed a position; ServiceDown where the
-        broker has been away for longer than a few seconds.
+        second, with `at_end`. Raises OffsetGone where retention has passed a position, LogTooShort where
+        the log ends before it, TopicMissing where the topic is gone; ServiceDown where the broker has been away for
+        longer than a few seconds.
         """
         ...
 

@@ -1,9 +1,9 @@
 """Kafka in memory, as assembly sees it: topics, partitions, retention; no threads, no waiting."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from chillflow.errors import OffsetGone, ServiceDown, TopicMissing
+from chillflow.errors import LogTooShort, OffsetGone, ServiceDown, TopicMissing
 from chillflow.events import Polled
 from chillflow.positions import Topic
 
@@ -38,6 +38,19 @@ class MemoryLog:
 
     def delete_records(self, name: str, partition: int, before: int) -> None:
         self.find(name).first[partition] = before
+
+    def delete(self, name: str) -> None:
+        self.find(name)
+        del self.topics[name]
+
+    def grow(self, name: str, partitions: int) -> Topic:
+        """Adds partitions, up to so many."""
+        found = self.find(name)
+        more = partitions - found.topic.partitions
+        found.records += [[] for _ in range(more)]
+        found.first += [0] * more
+        found.topic = replace(found.topic, partitions=partitions)
+        return found.topic
 
     def find(self, name: str) -> MemoryTopic:
         if self.away:
@@ -74,6 +87,8 @@ class MemoryReader:
         for partition, begin in sorted(self._at.items()):
             if begin < found.first[partition]:
                 raise OffsetGone(self.name, partition, begin, found.first[partition])
+            if begin > len(found.records[partition]):
+                raise LogTooShort(self.name, partition, begin, len(found.records[partition]))
             records = found.records[partition][begin : begin + limit]
             end = begin + len(records)
             self._at[partition] = end

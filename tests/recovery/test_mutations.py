@@ -38,10 +38,10 @@ DEFECTS = (
            " and p.next_offset = mine.begin", "", CONTRACT),
     Defect("a stale snapshot is accepted", "stores/snapshots.py", " or found.token != claim.replaced", "", SNAPSHOTS),
     Defect("a snapshot is saved before its commit is confirmed", "actors/loop.py",
-           "        if work:\n            yield from self._commit(work, self.options.limits)\n",
+           "        fenced = (yield",
            "        for part in work:\n"
            "            self.checkpoints.save(part.claim, part.gathered.end, part.state.snapshot())\n"
-           "        if work:\n            yield from self._commit(work, self.options.limits)\n"),
+           "        fenced = (yield"),
     Defect("the offset is committed before the trips", "actors/commit.py",
            '    yield "3"\n    return Committed(steps, fenced)\n',
            '    yield "3"\n    if placed is not None:\n        with store.transaction() as late:\n'

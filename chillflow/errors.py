@@ -480,6 +480,9 @@ class HomeUnusable(ChillFlowError):
         return f"cannot use {self.path}: {self.why}; {self.remedy}"
 
 
+LEAVE = "chillflow assemble --switch-topic --give-up"
+
+
 class StreamError(ChillFlowError):
     """The streaming path cannot go on as it is."""
 
@@ -501,8 +504,8 @@ class TopicReplaced(StreamError):
     def __str__(self) -> str:
         return (
             f"topic {self.topic} was deleted and made again (its id is {self.found}, the warehouse knows "
-            f"{self.expected}): its offsets mean other events; send the months again with `chillflow replay` to a new "
-            "topic, then `chillflow assemble --topic NEW --switch-topic`"
+            f"{self.expected}): its offsets mean other events; send the months again with `chillflow replay`, then "
+            f"run `{LEAVE}`, which counts what the former one still held"
         )
 
 
@@ -528,7 +531,8 @@ class PartitionsChanged(StreamError):
     def __str__(self) -> str:
         return (
             f"topic {self.topic} has {self.found} partitions, the group began with {self.expected}: keys have moved; "
-            "replay the months to a new topic, then `chillflow assemble --topic NEW --switch-topic`"
+            f"send the months again with `chillflow replay --topic NEW`, then run `{LEAVE} --topic NEW`, which counts "
+            "what this one still held"
         )
 
 
@@ -544,7 +548,8 @@ class OffsetGone(StreamError):
     def __str__(self) -> str:
         return (
             f"{self.topic} partition {self.partition}: offsets {self.needed} to {self.first - 1} are needed but "
-            "gone; raise the topic's retention, then replay the months concerned to a new topic"
+            "gone; raise the topic's retention, send the months concerned again with `chillflow replay --topic NEW`, "
+            f"then run `{LEAVE} --topic NEW`, which counts what is lost here"
         )
 
 
@@ -558,8 +563,8 @@ class LogTooShort(StreamError):
     def __str__(self) -> str:
         return (
             f"{self.topic} partition {self.partition} ends at offset {self.end}, but PostgreSQL has committed "
-            f"up to {self.committed}: the broker lost data; replay the months to a new topic, then `chillflow assemble "
-            "--topic NEW --switch-topic`"
+            f"up to {self.committed}: the broker lost data; send the months again with `chillflow replay --topic NEW`, "
+            f"then run `{LEAVE} --topic NEW`"
         )
 
 
@@ -633,7 +638,7 @@ class OpenTrips(StreamError):
     def __str__(self) -> str:
         return (
             f"topic {self.topic} cannot be left: partitions {', '.join(map(str, self.partitions))} have open trips; "
-            "let `chillflow assemble --until-caught-up` finish it first"
+            f"let `chillflow assemble --until-caught-up` finish it first, or run `{LEAVE}`, which counts what is lost"
         )
 
 
@@ -647,7 +652,21 @@ class TopicBehind(StreamError):
     def __str__(self) -> str:
         return (
             f"topic {self.topic} cannot be left: {self.lag:,} of its records are not assembled; "
-            "let `chillflow assemble --until-caught-up` finish it first"
+            f"let `chillflow assemble --until-caught-up` finish it first, or run `{LEAVE}`, which counts what is lost"
+        )
+
+
+@dataclass(eq=False)
+class TopicGone(StreamError):
+    """A topic that cannot be left as if nothing was lost, since nobody can tell."""
+
+    topic: str
+    topic_id: str
+
+    def __str__(self) -> str:
+        return (
+            f"topic {self.topic} (id {self.topic_id}) is gone: nobody can tell whether it held records that are not "
+            f"assembled; run `{LEAVE}`, which says up to where it was"
         )
 
 

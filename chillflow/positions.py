@@ -1,6 +1,7 @@
 """Where a partition stands: what PostgreSQL keeps of it, who may write it, and since when."""
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NewType
 
@@ -68,3 +69,23 @@ class Group:
     epoch: int
     topic: Topic
     desired: Desired
+
+
+Ends = Mapping[int, tuple[int, int] | None]
+"""Of each partition of a topic its first offset and the one after its last; None where the topic is gone."""
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A partition that was left before all of it was assembled: a row of `given_up`.
+
+    `records` were not assembled, None where the topic is gone and nobody knows; `open_trips` lacked an event.
+    """
+
+    partition: int
+    next_offset: int
+    rewind_offset: int
+    log_start: int | None
+    log_end: int | None
+    records: int | None
+    open_trips: int

@@ -20,7 +20,7 @@ TOPIC = Topic("trip-events", "id-1", 3)
 GROUP = "chillflow"
 MONTH = Month(2018, 11)
 NOON = dt.datetime(2018, 11, 5, 12)
-IMPATIENT = Patience(lock=0.3, answer=2.0)
+IMPATIENT = Patience(lock=0.3, answer=6.0)
 
 
 class Shared(Protocol):

@@ -14,8 +14,9 @@ from chillflow import console
 from chillflow.actors.assembler import Services
 from chillflow.actors.coordinator import Coordinator
 from chillflow.clock import SystemClock
-from chillflow.errors import MachineGone, NoSuchGroup, NotDrained, TopicBehind, TopicMissing
+from chillflow.errors import MachineGone, NotDrained, TopicMissing
 from chillflow.jobs import options, session
+from chillflow.jobs.leaving import leave
 from chillflow.jobs.schema import prepare
 from chillflow.jobs.talk import Talk
 from chillflow.positions import Desired, Group, Topic
@@ -59,12 +60,17 @@ class Stop:
 @click.option("--topic", help="where the events come from [default: the group's; at first trip-events]")
 @click.option("--until-caught-up", is_flag=True, help="end when no replay runs and nothing waits; close what is open")
 @click.option("--switch-topic", is_flag=True, help="leave the group's topic, which is done with, for --topic")
-def assemble(group: str, workers: int | None, topic: str | None, until_caught_up: bool, switch_topic: bool) -> None:
+@click.option("--give-up", is_flag=True, help="with --switch-topic: leave it as it is, and count what is lost")
+def assemble(
+    group: str, workers: int | None, topic: str | None, until_caught_up: bool, switch_topic: bool, give_up: bool
+) -> None:
     """Assemble events into trips, until SIGTERM or Ctrl-C.
 
     Each partition of the topic has one assembler, a Ray actor. Run one `assemble` at a time: a second one takes over.
     Stopped or killed at any moment, the next one goes on where this one was.
     """
+    if give_up and not switch_topic:
+        raise click.UsageError("--give-up goes with --switch-topic")
     settings = Settings.read()
     dsn, kafka = session.postgres_dsn(settings), session.kafka_config(settings)
     stop = Stop()
@@ -81,7 +87,7 @@ def assemble(group: str, workers: int | None, topic: str | None, until_caught_up
             if found is None:
                 return
             if switch_topic:
-                _leave(store, group, found, kafka)
+                leave(store, group, found, kafka, give_up, reporter.say)
             before = former.desired if former else Desired()
             desired = replace(before, size=workers, minimum=None, maximum=None) if workers else None
             _run(store.take_group(group, found, desired), store, reader, services, until_caught_up, stop, reporter.say)
@@ -154,31 +160,6 @@ def _topic(reader: LogReader, stop: Stop, say: Callable[[str], None], waits: Cal
             said = True
         stop.asked.wait(1.0)
     return None
-
-
-def _leave(store: PostgresTripStore, group: str, topic: Topic, kafka: dict[str, str]) -> None:
-    """Makes `topic` the group's. Raises NoSuchGroup, TopicBehind and OpenTrips."""
-    former = store.group(group)
-    if former is None:
-        raise NoSuchGroup(group)
-    with _closing(KafkaReader(kafka, former.topic.name, group)) as reader:
-        lag = _lag(store, former, reader)
-    if lag:
-        raise TopicBehind(former.topic.name, lag)
-    store.switch_topic(group, topic)
-
-
-def _lag(store: PostgresTripStore, group: Group, reader: LogReader) -> int:
-    """Records of the group's topic that are not settled; none where the topic is gone or was made again."""
-    try:
-        if reader.topic().topic_id != group.topic.topic_id:
-            return 0
-        rows = store.partitions(group.name)
-        settled = {int(str(row["partition"])): int(str(row["next_offset"])) for row in rows}
-        ranges = reader.ranges(settled)
-        return sum(max(0, ranges[partition][1] - offset) for partition, offset in settled.items())
-    except TopicMissing:
-        return 0
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import psycopg
 
 from chillflow.errors import OutcomeUnknown, WarehouseRefused
 from chillflow.months import Month
-from chillflow.positions import Claim, Desired, Group, Topic
+from chillflow.positions import Claim, Desired, Ends, GivenUp, Group, Topic
 from chillflow.stores import claims as claiming
 from chillflow.stores.partitions import create_partition
 from chillflow.stores.postgres import Connection, address, is_lost
@@ -40,12 +40,8 @@ class PostgresTripStore:
     def take_group(self, group: str, topic: Topic, desired: Desired | None) -> Group:
         return self._call(claiming.take_group, self.address, group, topic, desired)
 
-    def switch_topic(self, group: str, topic: Topic) -> Group:
-        """Makes `topic` the group's, and takes the group; the caller has seen that the former one has no lag.
-
-        A topic that the warehouse knows goes on where it was. Raises NoSuchGroup, and OpenTrips.
-        """
-        return self._call(claiming.switch_topic, group, topic)
+    def switch_topic(self, group: str, topic: Topic, ends: Ends | None = None) -> tuple[Group, list[GivenUp]]:
+        return self._call(claiming.switch_topic, group, topic, ends)
 
     def group(self, group: str) -> Group | None:
         return self._call(claiming.read_group, group)

@@ -7,7 +7,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from chillflow.errors import NoSuchGroup, OpenTrips, OtherTopic, PartitionsChanged, Superseded, TopicReplaced
-from chillflow.positions import Claim, Desired, Group, Position, Topic
+from chillflow.positions import Claim, Desired, Ends, GivenUp, Group, Position, Topic
 from chillflow.stores.postgres import Connection
 from chillflow.stores.protocols import Outcome
 from chillflow.stores.queries import query
@@ -29,16 +29,32 @@ def take_group(connection: Connection, place: str, group: str, topic: Topic, des
     return _take(connection, group, topic, desired or (former.desired if former else Desired()))
 
 
-def switch_topic(connection: Connection, group: str, topic: Topic) -> Group:
+def switch_topic(
+    connection: Connection, group: str, topic: Topic, ends: Ends | None = None
+) -> tuple[Group, list[GivenUp]]:
     connection.execute(query("lock_groups"))
     former = read_group(connection, group)
     if former is None:
         raise NoSuchGroup(group)
-    open_ = [row for row in read_positions(connection, group) if row["rewind_offset"] < row["next_offset"]]
-    if open_:
-        raise OpenTrips(former.topic.name, tuple(row["partition"] for row in open_))
+    connection.execute(query("fence_all"))
+    given_up: list[GivenUp] = []
+    if ends is not None:
+        given_up = _give_up(connection, former.topic, ends)
+    else:
+        open_ = [row for row in read_positions(connection, group) if row["rewind_offset"] < row["next_offset"]]
+        if open_:
+            raise OpenTrips(former.topic.name, tuple(row["partition"] for row in open_))
     connection.execute(query("reset_positions"), _beginning(connection, group, topic))
-    return _take(connection, group, topic, former.desired)
+    return _take(connection, group, topic, former.desired), given_up
+
+
+def _give_up(connection: Connection, topic: Topic, ends: Ends) -> list[GivenUp]:
+    starts, lasts = zip(*(ends[partition] or (None, None) for partition in ends), strict=True)
+    names = {"topic": topic.name, "topic_id": topic.topic_id, "partitions": [*ends], "starts": [*starts],
+             "ends": [*lasts]}  # fmt: skip
+    rows = connection.execute(query("give_up"), names).fetchall()
+    found = [GivenUp(**{field.name: row[field.name] for field in fields(GivenUp)}) for row in rows]
+    return sorted(found, key=lambda one: one.partition)
 
 
 def read_group(connection: Connection, group: str) -> Group | None:

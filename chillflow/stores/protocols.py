@@ -12,7 +12,7 @@ from chillflow.assembly import Known, ServiceMonth
 from chillflow.events import DeadLetter, Polled
 from chillflow.months import Month
 from chillflow.placing import Placed
-from chillflow.positions import Claim, Desired, Group, Position, Topic
+from chillflow.positions import Claim, Desired, Ends, GivenUp, Group, Position, Topic
 
 Outcome = Literal["done", "again", "fenced"]
 
@@ -140,10 +140,13 @@ class TripStore(Protocol):
         """
         ...
 
-    def switch_topic(self, group: str, topic: Topic) -> Group:
-        """Makes `topic` the group's, and takes the group; the caller has seen that the former topic has no lag.
+    def switch_topic(self, group: str, topic: Topic, ends: Ends | None = None) -> tuple[Group, list[GivenUp]]:
+        """Makes `topic` the group's, and takes the group; whoever owned a partition is fenced. A topic that is come
+        back to goes on. Raises NoSuchGroup.
 
-        Raises NoSuchGroup, and OpenTrips where rewind_offset < next_offset. A topic that is come back to goes on.
+        Without `ends` the caller has seen that the former topic has no lag; raises OpenTrips where rewind_offset <
+        next_offset. With `ends`, those of the former topic, it is left as it is, and what that loses is written down
+        and returned.
         """
         ...
 

@@ -15,7 +15,7 @@ from chillflow.errors import (
     TopicReplaced,
 )
 from chillflow.months import Month
-from chillflow.positions import Claim, Desired, Group, Position, Topic
+from chillflow.positions import Claim, Desired, Ends, GivenUp, Group, Position, Topic
 from chillflow.stores.protocols import Outcome
 from chillflow.testing.rows import Row, rows_of
 from chillflow.testing.transactions import ADDRESS, MemoryTransaction, MemoryWarehouse, PartitionRow, down, place_of
@@ -68,19 +68,23 @@ class MemoryTripStore:
                 raise PartitionsChanged(topic.name, other.topic.partitions, topic.partitions)
         return self._take(group, topic, desired)
 
-    def switch_topic(self, group: str, topic: Topic) -> Group:
+    def switch_topic(self, group: str, topic: Topic, ends: Ends | None = None) -> tuple[Group, list[GivenUp]]:
         self.check()
         was = self._group(group).topic
-        rows = [row for row in self._rows(group) if row.position.rewind_offset < row.position.next_offset]
-        if rows:
-            raise OpenTrips(was.name, tuple(row.position.partition for row in rows))
+        open_ = [row for row in self._rows(group) if row.position.rewind_offset < row.position.next_offset]
+        if open_ and ends is None:
+            raise OpenTrips(was.name, tuple(row.position.partition for row in open_))
+        for place, row in self.warehouse.partitions.items():
+            self.warehouse.wait_for(place)
+            row = self.warehouse.partitions[place]
+            self.warehouse.partitions[place] = replace(row, epoch=row.epoch + 1, owner=None, backend_pid=None)
+        given_up = [found for partition in ends or () if (found := self._left(was, partition, (ends or {})[partition]))]
         for partition in range(topic.partitions):
             place = topic.name, partition
-            self.warehouse.wait_for(place)
             self.warehouse.partitions[place] = self._switched(
                 self.warehouse.partitions.get(place), group, topic, partition
             )
-        return self._take(group, topic, None)
+        return self._take(group, topic, None), given_up
 
     def group(self, group: str) -> Group | None:
         self.check()
@@ -186,10 +190,20 @@ class MemoryTripStore:
         """A partition's row that begins: what other topics brought meanwhile lies below its max_pickup."""
         greatest = self.warehouse.greatest_pickup()
         if former is None or former.topic_id != topic.topic_id:
-            epoch = former.epoch + 1 if former else 0
+            epoch = former.epoch if former else 0
             return PartitionRow(group, topic.name, topic.topic_id, Position(partition, 0, 0, None, greatest), epoch)
         position = replace(former.position, max_pickup=greatest)
-        return replace(former, epoch=former.epoch + 1, owner=None, backend_pid=None, position=position)
+        return replace(former, position=position)
+
+    def _left(self, topic: Topic, partition: int, ends: tuple[int, int] | None) -> GivenUp | None:
+        """What is lost of a partition; None where nothing is."""
+        row = self.warehouse.partitions.get((topic.name, partition))
+        at = row.position if row else Position(partition, 0, 0)
+        first, end = ends or (None, None)
+        if at.rewind_offset == at.next_offset == end:
+            return None
+        records = None if end is None else max(0, end - at.next_offset)
+        return GivenUp(partition, at.next_offset, at.rewind_offset, first, end, records, at.open_trips)
 
     def _group(self, group: str) -> Group:
         found = self.warehouse.groups.get(group)

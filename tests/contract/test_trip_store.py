@@ -22,7 +22,7 @@ from chillflow.errors import (
 )
 from chillflow.events import DeadLetter
 from chillflow.placing import place
-from chillflow.positions import Desired, Position, Topic
+from chillflow.positions import Desired, GivenUp, Position, Topic
 from chillflow.stores.transactions import FEW
 from chillflow.testing.rows import rows_of
 from tests.trip_stores import (
@@ -114,13 +114,46 @@ def test_a_topic_is_left_when_nothing_is_open(shared: Shared) -> None:
     with pytest.raises(OpenTrips, match="partitions 1 "):
         store.switch_topic(GROUP, Topic("new", "id-2", 2))
     write(store, claim, 9, 10)
-    assert store.switch_topic(GROUP, Topic("new", "id-2", 2)).topic.name == "new"
-    back = store.switch_topic(GROUP, TOPIC)
+    taken, given_up = store.switch_topic(GROUP, Topic("new", "id-2", 2))
+    assert (taken.topic.name, given_up) == ("new", [])
+    back, _ = store.switch_topic(GROUP, TOPIC)
     assert [row["next_offset"] for row in store.partitions(GROUP)] == [0, 10, 0]
-    again = store.switch_topic(GROUP, replace(TOPIC, topic_id="id-3"))
+    again, _ = store.switch_topic(GROUP, replace(TOPIC, topic_id="id-3"))
     assert (back.epoch, again.epoch) == (3, 4)
     assert [row["next_offset"] for row in store.partitions(GROUP)] == [0, 0, 0]
     assert store.claim(again, 1, "me").epoch > claim.epoch
+
+
+def test_who_owned_a_topic_that_is_left_can_write_nothing_any_more(shared: Shared) -> None:
+    """Else it could write a trip beyond the pickups above which the new topic's owners take an id for new."""
+    owner, other = shared.store(), shared.store()
+    _, [claim] = claimed(owner, 0)
+    other.switch_topic(GROUP, Topic("new", "id-2", 2))
+    with owner.transaction() as transaction:
+        assert transaction.lock([claim], {0: 0}) == [0]
+
+
+def test_what_is_given_up_with_a_topic_is_counted(shared: Shared) -> None:
+    """Partition 0 is assembled, 1 has open trips and waits, retention has passed 2, 3 was added; then all is gone."""
+    store = shared.store()
+    _, claims = claimed(store, 0, 1, 2)
+    positions = [Position(0, 9, 9), Position(1, 20, 12, open_trips=3), Position(2, 5, 5)]
+    with store.transaction() as transaction:
+        assert not transaction.lock(claims, {0: 0, 1: 0, 2: 0})
+        transaction.advance(claims, positions)
+    new = Topic("new", "id-2", 2)
+    _, given_up = store.switch_topic(GROUP, new, {0: (0, 9), 1: (0, 26), 2: (8, 11), 3: (0, 4)})
+    assert given_up == [
+        GivenUp(1, 20, 12, 0, 26, 6, 3), GivenUp(2, 5, 5, 8, 11, 6, 0), GivenUp(3, 0, 0, 0, 4, 4, 0),
+    ]  # fmt: skip
+    store.switch_topic(GROUP, TOPIC)
+    _, unknown = store.switch_topic(GROUP, new, dict.fromkeys(range(3)))
+    assert [(one.partition, one.next_offset, one.records) for one in unknown] == [
+        (0, 9, None),
+        (1, 20, None),
+        (2, 5, None),
+    ]
+    assert sum(one.open_trips for one in unknown) == 3
 
 
 def test_each_claim_is_newer_and_names_the_one_that_it_replaced(shared: Shared) -> None:

@@ -55,18 +55,31 @@ select %(topic)s, number, %(group)s, %(topic_id)s, %(pickup)s
 from generate_series(0, %(partitions)s - 1) as number
 on conflict (topic, partition) do nothing
 
--- name: reset_positions
--- Another topic of the same name begins at its first offset; one that is come back to goes on. Owners are fenced.
+-- name: fence_all
+-- Before a topic is left: waits for commits that are under way, and nobody commits after them.
 update chillflow.assembly_partitions
-set epoch = epoch + 1,
-    owner = null,
-    backend_pid = null,
-    backend_start = null,
-    next_offset = case when topic_id = %(topic_id)s then next_offset else 0 end,
+set epoch = epoch + 1, owner = null, backend_pid = null, backend_start = null, updated_at = clock_timestamp()
+
+-- name: give_up
+-- What a topic holds when it is left: of partitions without a row, which were added to it, all.
+insert into chillflow.given_up (
+    topic, topic_id, partition, next_offset, rewind_offset, log_start, log_end, open_trips
+)
+select %(topic)s, %(topic_id)s, log.partition, coalesce(next_offset, 0), coalesce(rewind_offset, 0), log_start, log_end,
+    coalesce(open_trips, 0)
+from unnest(%(partitions)s::int[], %(starts)s::bigint[], %(ends)s::bigint[]) as log (partition, log_start, log_end)
+left join chillflow.assembly_partitions as p on p.topic = %(topic)s and p.partition = log.partition
+where rewind_offset < next_offset or log_end is distinct from coalesce(next_offset, 0)
+returning *
+
+-- name: reset_positions
+-- Another topic of the same name begins at its first offset; one that is come back to goes on.
+update chillflow.assembly_partitions
+set next_offset = case when topic_id = %(topic_id)s then next_offset else 0 end,
     rewind_offset = case when topic_id = %(topic_id)s then rewind_offset else 0 end,
     watermark = case when topic_id = %(topic_id)s then watermark end,
-    open_trips = 0,
-    oldest_at = null,
+    open_trips = case when topic_id = %(topic_id)s then open_trips else 0 end,
+    oldest_at = case when topic_id = %(topic_id)s then oldest_at end,
     topic_id = %(topic_id)s,
     max_pickup = greatest(max_pickup, %(pickup)s),
     updated_at = clock_timestamp()

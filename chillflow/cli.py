@@ -6,6 +6,7 @@ from typing import NoReturn
 import click
 
 from chillflow import __version__, console
+from chillflow.errors import NoSuchJob
 
 COMMANDS = {
     "up": ("chillflow.commands.services", "start the embedded services and the local Ray head"),
@@ -22,6 +23,8 @@ COMMANDS = {
     "assemble": ("chillflow.jobs.assemble", "events to trips in PostgreSQL, exactly once, by a pool of Ray actors"),
     "scale": ("chillflow.commands.pool", "how many assemblers there are to be, while they run"),
     "partitions": ("chillflow.commands.pool", "who assembles what, how far, how much waits"),
+    "submit": ("chillflow.commands.submit", "any of the jobs on a Ray cluster, followed to its end"),
+    "jobs": ("chillflow.commands.submit", "submitted jobs: list, follow, stop"),
     "months": ("chillflow.commands.look", "what became of each month"),
     "dead-letters": ("chillflow.commands.leftovers", "records that could not be read, and why"),
     "incomplete": ("chillflow.commands.leftovers", "trips that lack an event"),
@@ -44,6 +47,15 @@ class Commands(click.Group):
         command = getattr(module, cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
+
+    def job(self, name: str) -> click.Command:
+        """The job of this name, which `chillflow submit` can run elsewhere; raises NoSuchJob."""
+        jobs = tuple(each for each, (module, _) in COMMANDS.items() if module == f"chillflow.jobs.{each}")
+        if name not in jobs:
+            raise NoSuchJob(name, jobs)
+        found = self.get_command(click.Context(self), name)
+        assert found is not None
+        return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

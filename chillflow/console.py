@@ -1,13 +1,15 @@
 """How commands end: one sentence on stderr and an exit code that scripts can trust."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from chillflow.errors import ChillFlowError
+from chillflow import __version__
+from chillflow.errors import ChillFlowError, OtherChillFlow
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,11 +20,19 @@ _WIDE = 200
 def run(command: click.Command, name: str) -> NoReturn:
     """Runs a command line and exits: 0 done, 1 failed, 2 wrong usage, 3 data differ."""
     try:
+        _check_version(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
         command.main(prog_name=name)
     except ChillFlowError as error:
         say(f"{name}: {error}")
         sys.exit(error.exit_code)
     sys.exit(0)
+
+
+def _check_version(job: str) -> None:
+    """`job` is what Ray tells the entrypoint of a submitted job of it; raises OtherChillFlow."""
+    theirs = json.loads(job).get("metadata", {}).get("chillflow", __version__)
+    if theirs != __version__:
+        raise OtherChillFlow(__version__, theirs)
 
 
 def say(text: str) -> None:

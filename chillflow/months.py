@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from chillflow.errors import BadMonths
@@ -61,3 +62,14 @@ def parse_months(text: str) -> tuple[Month, ...]:
             found.add(month)
             month = month.next
     return tuple(sorted(found))
+
+
+def spans(months: Iterable[Month]) -> str:
+    """Months as `parse_months` reads them, those that follow one another as a span."""
+    found: list[tuple[Month, Month]] = []
+    for month in sorted(set(months)):
+        if found and found[-1][1].next == month:
+            found[-1] = found[-1][0], month
+        else:
+            found.append((month, month))
+    return ",".join(str(first) if first == last else f"{first}..{last}" for first, last in found)

@@ -22,6 +22,7 @@ class Settings:
     redis_url: str | None
     kafka_bootstrap: str | None
     ray_address: str | None
+    ray_dashboard: str | None
     cpus: int
 
     @classmethod
@@ -38,8 +39,24 @@ class Settings:
             redis_url=given.get("CHILLFLOW_REDIS_URL"),
             kafka_bootstrap=given.get("CHILLFLOW_KAFKA_BOOTSTRAP"),
             ray_address=given.get("CHILLFLOW_RAY_ADDRESS"),
+            ray_dashboard=_web("CHILLFLOW_RAY_DASHBOARD", given.get("CHILLFLOW_RAY_DASHBOARD")),
             cpus=_cpus(given["CHILLFLOW_CPUS"]) if "CHILLFLOW_CPUS" in given else os.cpu_count() or 1,
         )
+
+
+def for_jobs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The settings of `environ` as a job in another folder has to be given them."""
+    given = {name: value for name, value in environ.items() if name.startswith("CHILLFLOW_") and value}
+    for name in ("CHILLFLOW_HOME", "CHILLFLOW_LAKE", "CHILLFLOW_RAW", "CHILLFLOW_SOURCE"):
+        if name in given and "://" not in given[name]:
+            given[name] = os.path.abspath(given[name])
+    return given
+
+
+def _web(variable: str, text: str | None) -> str | None:
+    if text is not None and not text.startswith(("http://", "https://")):
+        raise BadSetting(variable, text, "an address such as http://127.0.0.1:8265")
+    return text.rstrip("/") if text else None
 
 
 def _cpus(text: str) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from dataclasses import asdict
 from urllib.parse import urlsplit
@@ -9,7 +10,8 @@ from urllib.parse import urlsplit
 import click
 
 from chillflow import console
-from chillflow.settings import Settings
+from chillflow.errors import NotRunning
+from chillflow.settings import Settings, for_jobs
 
 
 @click.command()
@@ -23,9 +25,10 @@ def up() -> None:
     for name in external:
         if name not in wanted:
             console.say(f"{name}: external, as the environment says")
-    found = local.up(settings.home, settings.cpus, wanted, os.environ, console.say)
+    found = local.up(settings.home, settings.cpus, wanted, os.environ, console.say, for_jobs())
     if found.dashboard:
-        console.say(f"Ray dashboard: {found.dashboard}")
+        token = local.ray_access(settings.home)["RAY_AUTH_TOKEN_PATH"]
+        console.say(f"Ray dashboard: {found.dashboard} (it asks for the token in {token})")
     if found.postgres:
         console.say("query with `chillflow psql`, stop with `chillflow down`")
 
@@ -40,11 +43,20 @@ def down() -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="one object with the addresses, for machines")
-def status(as_json: bool) -> None:
-    """Say what runs where. Exit code 1 if something that is expected does not run."""
+@click.option(
+    "--export", "exported", is_flag=True, help="what a shell sets for Ray's own programs to use the local head"
+)
+def status(as_json: bool, exported: bool) -> None:
+    """Say what runs where. Exit code 1 if something that is expected does not run.
+
+    After `eval "$(chillflow status --export)"`, `ray job submit`, `ray status` and `ray.init()` use the local Ray head.
+    """
     from chillflow import local
 
     settings = Settings.read()
+    if exported:
+        _export(settings)
+        return
     external = _external(settings)
     services = [
         {"service": one.service, "state": "external", "pid": None, "address": external[one.service], "log": None}
@@ -55,7 +67,8 @@ def status(as_json: bool) -> None:
     if as_json:
         addresses = {str(one["service"]): one["address"] for one in services}
         dashboard = local.addresses(settings.home).dashboard
-        click.echo(json.dumps(addresses | {"dashboard": dashboard, "services": services}, indent=2))
+        token = local.ray_access(settings.home)["RAY_AUTH_TOKEN_PATH"] if dashboard else None
+        click.echo(json.dumps(addresses | {"dashboard": dashboard, "ray_token": token, "services": services}, indent=2))
     else:
         for one in services:
             pid = f"  pid {one['pid']}" if one["pid"] else ""
@@ -79,6 +92,17 @@ def psql(arguments: tuple[str, ...]) -> None:
     if password:
         os.environ["PGPASSWORD"] = password  # arguments can be seen by every user of the machine
     os.execv(program, [program, "-d", shown, *arguments])
+
+
+def _export(settings: Settings) -> None:
+    from chillflow import local
+
+    found = local.addresses(settings.home)
+    if found.ray is None or found.dashboard is None:
+        raise NotRunning("Ray", "CHILLFLOW_RAY_ADDRESS")
+    given = {"RAY_ADDRESS": found.ray, "RAY_API_SERVER_ADDRESS": found.dashboard, **local.ray_access(settings.home)}
+    for name, value in given.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
 
 
 def _external(settings: Settings) -> dict[str, str | None]:

@@ -11,10 +11,11 @@ A crash before step 3 leaves the lake as it was; the next run begins the month a
 import pickle
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
+from typing import Any
 
 import click
 import ray
@@ -29,7 +30,7 @@ from chillflow.jobs.plan import Failure, MonthPlan, plan_month, source_of, uncha
 from chillflow.jobs.session import Cluster, source_folder
 from chillflow.jobs.tasks import each
 from chillflow.manifests import Manifest, attempt_name
-from chillflow.months import Month
+from chillflow.months import Month, spans
 from chillflow.progress import Reporter
 from chillflow.settings import Settings
 from chillflow.stores.lake import Attempt, Lake
@@ -90,8 +91,20 @@ def _execute(runs: Sequence[_Run]) -> Iterator[tuple[int, int, dict[int, Part] |
     if not items:
         return
     blocks = ray.data.from_items(items, override_num_blocks=len(items))
-    for row in blocks.map(curate_row, num_cpus=1).iter_rows():
+    name = f"curate {runs[0].plan.service} {spans(run.plan.month for run in runs)}"
+    blocks.set_name(name)
+    for row in blocks.map(_named(name), num_cpus=1).iter_rows():
         yield row["run"], row["parts"], pickle.loads(row["outcome"])
+
+
+def _named(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """`curate_row` under another name, by which the dashboard knows its tasks."""
+
+    def curate(row: dict[str, Any]) -> dict[str, Any]:
+        return curate_row(row)
+
+    curate.__name__ = curate.__qualname__ = name
+    return curate
 
 
 def _works(run: _Run, parts: Iterable[int], told: Mapping[int, Pairs] | None = None) -> list[Work]:

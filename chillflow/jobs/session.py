@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from chillflow import local
-from chillflow.errors import ClusterFailed, NotRunning, ServiceDown
+from chillflow.errors import ClusterFailed, NotRunning, RayRefused, ServiceDown
+from chillflow.jobs import access
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.local import brokers
 from chillflow.local.state import Home
@@ -26,14 +27,6 @@ def postgres_dsn(settings: Settings) -> str:
     found = settings.postgres_dsn or local.addresses(settings.home).postgres
     if not found:
         raise NotRunning("PostgreSQL", "CHILLFLOW_POSTGRES_DSN")
-    return found
-
-
-def ray_address(settings: Settings) -> str:
-    """The cluster's address: that of the Ray job this is, the given one, or the local head's; raises NotRunning."""
-    found = os.environ.get("RAY_ADDRESS") or settings.ray_address or local.addresses(settings.home).ray
-    if not found:
-        raise NotRunning("Ray", "CHILLFLOW_RAY_ADDRESS")
     return found
 
 
@@ -63,7 +56,8 @@ class Cluster:
     """The Ray cluster, connected to by the first `connect` and left at the end of the block."""
 
     def __init__(self, settings: Settings) -> None:
-        self.address = ray_address(settings)
+        self._settings, self._place = settings, access.cluster(settings)
+        self.address = self._place.address
         self._connected = False
 
     def connect(self, *, data: bool = True) -> None:
@@ -72,12 +66,14 @@ class Cluster:
             return
         self._probe()
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _OF_RAY)
+        access.show_token(self._settings, self._place)
         import ray
+        from ray.exceptions import AuthenticationError
 
         try:
             ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
-        except (ConnectionError, RuntimeError, TimeoutError) as fault:
-            raise ServiceDown("Ray", self.address, first_line(fault)) from fault
+        except (ConnectionError, RuntimeError, TimeoutError, AuthenticationError) as fault:
+            raise RayRefused(self.address, first_line(fault)) from fault
         self._connected = True
         if data:
             _set_up_data()

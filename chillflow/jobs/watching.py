@@ -30,7 +30,7 @@ class Watch:
         self._shown = progress.acknowledged
 
     def __enter__(self) -> Self:
-        self._reporter.begin(self._label, "replay", self._progress.total)
+        self._reporter.begin(self._label, "replay", self._progress.total, quiet=True)
         self._thread.start()
         return self
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from chillflow.errors import HomeUnusable
 from chillflow.local import brokers, postgres, processes, ray_head
@@ -59,6 +60,11 @@ def addresses(home: Path) -> Addresses:
     return Addresses(**found)
 
 
+def ray_access(home: Path) -> dict[str, str]:
+    """The variables by which Ray's programs show the token of the folder's head."""
+    return ray_head.access(ray_head.token(Home(home)))
+
+
 def status(home: Path) -> list[Status]:
     """Every service of the folder, running or not, each asked whether it answers; raises HomeUnusable."""
     at = Home(home)
@@ -71,12 +77,19 @@ def status(home: Path) -> list[Status]:
     return found
 
 
-def up(home: Path, cpus: int, services: frozenset[str], environ: Mapping[str, str], report: Report) -> Addresses:
+def up(
+    home: Path,
+    cpus: int,
+    services: frozenset[str],
+    environ: Mapping[str, str],
+    report: Report,
+    for_jobs: Mapping[str, str] = MappingProxyType({}),
+) -> Addresses:
     """Starts those of the services that do not run, side by side, and waits until each is ready.
 
-    `environ` is what they inherit, but for what is meant for ChillFlow and Ray. Those that run already are waited for
-    too: an earlier call may have ended before they were ready. Raises ExtraMissing, FolderUnwritable, HomeUnusable,
-    ServiceFailed; what is ready by then stays up.
+    `environ` is what they inherit, but for what is meant for ChillFlow and Ray; Ray's jobs inherit `for_jobs`, too.
+    Those that run already are waited for too: an earlier call may have ended before they were ready. Raises
+    ExtraMissing, FolderUnwritable, HomeUnusable, ServiceFailed; what is ready by then stays up.
     """
     at = Home(home)
     with at.locked():
@@ -90,7 +103,9 @@ def up(home: Path, cpus: int, services: frozenset[str], environ: Mapping[str, st
         env[_MARK] = str(at.folder)
         with ThreadPoolExecutor(len(SERVICES)) as pool:
             started = [pool.submit(_await, at, name, env, report, "runs already") for name in running]
-            started += [pool.submit(_start, at, name, cpus, env, report) for name in wanted]
+            for name in wanted:
+                own = {**env, **for_jobs} if name == "ray" else env
+                started.append(pool.submit(_start, at, name, cpus, own, report))
         for each in started:
             each.result()
     return addresses(home)

@@ -1,7 +1,9 @@
 """The local Ray head: every port given, on loopback, in a session of its own."""
 
+import contextlib
 import json
 import os
+import secrets
 import shlex
 import shutil
 import sys
@@ -15,6 +17,9 @@ from chillflow.local.processes import await_ready, spawn
 from chillflow.local.state import Home, Process
 
 OBJECT_STORE = 512 * 1024 * 1024
+STOP_WAIT = 60
+"""Seconds that a job which is told to stop has to end by itself: more than assemblers need to let go."""
+
 RESOURCES = {"assembler_slot": 8}
 FAST = {
     "POLARS_MAX_THREADS": "1",
@@ -30,8 +35,6 @@ FAST = {
 }
 """Workers inherit it: one thread of Polars for each CPU that Ray gives out. cluster/Dockerfile has a copy."""
 ENVIRONMENT = FAST | {
-    # Without token: loopback only.
-    "RAY_AUTH_MODE": "disabled",
     # Otherwise Ray takes the machine's outward address for 127.0.0.1 and listens on every interface.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Otherwise Ray's process titles overwrite the environment by which its processes are found.
@@ -51,9 +54,20 @@ def dashboard(home: Home) -> str:
     return f"http://{HOST}:{home.state.ports + Port.DASHBOARD}"
 
 
+def token(home: Home) -> Path:
+    """The file with the head's token, readable by its owner alone: on loopback, too, Ray runs what anybody sends."""
+    return home.folder / "ray-token"
+
+
+def access(token: Path | str) -> dict[str, str]:
+    """What Ray's programs are told by their environment to show a token, or to ask for it."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+
+
 def start(home: Home, env: Mapping[str, str], cpus: int) -> Process:
     """Starts the head; its sockets lie in a short folder of their own, since their paths must not be long."""
     _make_short(home)
+    _make_token(home)
     base = home.state.ports
     ports = {
         "port": Port.GCS,
@@ -67,18 +81,23 @@ def start(home: Home, env: Mapping[str, str], cpus: int) -> Process:
         "runtime-env-agent-port": Port.RUNTIME_ENV_AGENT,
         "min-worker-port": Port.WORKERS,
     }
+    python = _python(home)
     command = [
-        _python(home), "-m", "ray.scripts.scripts", "start", "--head", "--block",
+        python, "-m", "ray.scripts.scripts", "start", "--head", "--block",
         f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", "--include-dashboard=true",
         f"--num-cpus={cpus}", f"--resources={json.dumps(RESOURCES)}", f"--object-store-memory={OBJECT_STORE}",
         f"--temp-dir={_sessions(home)}", "--disable-usage-stats", "--log-color=false",
         *(f"--{name}={base + port}" for name, port in ports.items()), f"--max-worker-port={base + BLOCK - 1}",
     ]  # fmt: skip
-    metrics = {
+    own = {
+        **access(token(home)),
+        "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT),
+        "CHILLFLOW_HOME": str(home.folder),
+        "PATH": os.pathsep.join([str(Path(python).parent), env.get("PATH", os.defpath)]),
         "AUTOSCALER_METRIC_PORT": str(base + Port.AUTOSCALER_METRICS),
         "DASHBOARD_METRIC_PORT": str(base + Port.DASHBOARD_METRICS),
     }
-    return spawn(command, home.log("ray"), {**env, **ENVIRONMENT, **metrics}, home.folder)
+    return spawn(command, home.log("ray"), {**env, **ENVIRONMENT, **own}, home.folder)
 
 
 def await_head(home: Home, process: Process) -> None:
@@ -106,7 +125,9 @@ def head_answers(home: Home) -> bool:
 def _dashboard_answers(home: Home) -> bool:
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"{dashboard(home)}/api/version", timeout=2) as answer:
+        asked = urllib.request.Request(f"{dashboard(home)}/api/version")
+        asked.add_header("Authorization", f"Bearer {token(home).read_text()}")
+        with opener.open(asked, timeout=2) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
@@ -124,6 +145,14 @@ def _python(home: Home) -> str:
 def _sessions(home: Home) -> Path:
     """Ray opens its folder to everybody: so it is one inside the private one."""
     return Path(home.state.short) / "r"
+
+
+def _make_token(home: Home) -> None:
+    """The token is made once: whoever has it in a script may keep it."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(token(home), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
 
 
 def _make_short(home: Home) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+import requests
 
 from tests.fix_embedded import GIVEN, REPO, Cli
 
@@ -94,6 +95,11 @@ ELSEWHERE = {
 """External services, so that only the Ray head is started."""
 
 
+def with_token(cli: Cli) -> dict[str, str]:
+    """The environment of a driver of the embedded Ray head."""
+    return {**cli.env, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": cli.json("status")["ray_token"]}
+
+
 def await_that(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -133,6 +139,7 @@ def test_nothing_listens_beyond_loopback(whole: Cli) -> None:
 def test_what_holds_passwords_or_sockets_is_private(whole: Cli) -> None:
     home = Path(whole.env["CHILLFLOW_HOME"])
     assert (home / "state.json").stat().st_mode & 0o077 == 0
+    assert (home / "ray-token").stat().st_mode & 0o077 == 0
     assert Path(state(whole)["short"]).stat().st_mode & 0o077 == 0
 
 
@@ -149,8 +156,25 @@ def test_a_driver_joins_at_the_address_that_status_gives(whole: Cli) -> None:
         "print(ray.cluster_resources()['assembler_slot'])"
     )
     command = [sys.executable, "-c", program, address]
-    done = subprocess.run(command, env=whole.env, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, env=with_token(whole), capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "8.0"
+
+
+def test_a_shell_can_be_told_of_the_ray_head(whole: Cli) -> None:
+    program = "import ray; ray.init(log_to_driver=False, logging_level='ERROR'); print(ray.get_gcs_address())"
+    script = f"eval \"$('{sys.executable}' -m chillflow.cli status --export)\"; '{sys.executable}' -c \"{program}\""
+    done = subprocess.run(
+        ["sh", "-c", script], env=whole.env, cwd=REPO, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip().rpartition(":")[2] == whole.json("status")["ray"].rpartition(":")[2]
+
+
+def test_without_the_token_nothing_is_run(whole: Cli) -> None:
+    dashboard = whole.json("status")["dashboard"]
+    for headers, code in ({}, 401), ({"Authorization": "Bearer guess"}, 403):
+        job = {"entrypoint": "true"}
+        answer = requests.post(f"{dashboard}/api/jobs/", json=job, headers=headers, timeout=30)
+        assert answer.status_code == code
 
 
 def test_a_second_up_changes_nothing(whole: Cli) -> None:
@@ -310,7 +334,12 @@ def test_ray_runs_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> 
         address = cli.json("status")["ray"]
         task = "import ray, sys; ray.init(address=sys.argv[1]); print(ray.get(ray.remote(lambda: 6 * 7).remote()))"
         done = subprocess.run(
-            [sys.executable, "-c", task, address], env=cli.env, check=True, capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", task, address],
+            env=with_token(cli),
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.stdout.strip() == "42"
     finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chillflow.errors import BadSetting
-from chillflow.settings import Settings
+from chillflow.settings import Settings, for_jobs
 from tests.fix_embedded import REPO, Cli
 
 
@@ -67,3 +67,22 @@ def test_psql_has_no_password_among_its_arguments(dsn: str, tmp_path: Path, monk
     assert "SECRET" not in arguments
     assert "host=db" in arguments
     assert "'-c', 'select 1'" in arguments
+
+
+def test_jobs_in_another_folder_are_given_the_same_places() -> None:
+    here = {"CHILLFLOW_HOME": "state", "CHILLFLOW_LAKE": "s3://bucket/lake", "CHILLFLOW_SOURCE": "months", "HOME": "x"}
+    given = for_jobs({**here, "CHILLFLOW_POSTGRES_DSN": "host=db", "CHILLFLOW_RAW": ""})
+    assert given == {
+        "CHILLFLOW_HOME": os.path.abspath("state"),
+        "CHILLFLOW_LAKE": "s3://bucket/lake",
+        "CHILLFLOW_SOURCE": os.path.abspath("months"),
+        "CHILLFLOW_POSTGRES_DSN": "host=db",
+    }
+
+
+def test_the_jobs_api_is_an_address_of_the_web() -> None:
+    with pytest.raises(
+        BadSetting, match=r"CHILLFLOW_RAY_DASHBOARD is '127\.0\.0\.1:8265'; set it to an address such as"
+    ):
+        Settings.read({"CHILLFLOW_RAY_DASHBOARD": "127.0.0.1:8265"})
+    assert Settings.read({"CHILLFLOW_RAY_DASHBOARD": "https://ray/"}).ray_dashboard == "https://ray"

@@ -7,7 +7,7 @@ time, and in which steps the loop spends its time. `--bootstrap` names another b
 """
 
 import argparse
-import gc
+import datetime as dt
 import multiprocessing
 import os
 import subprocess
@@ -23,9 +23,11 @@ import psycopg
 from psycopg import sql
 
 from chillflow import local, tlc
+from chillflow.actors.assembler import collect_rarely
 from chillflow.actors.loop import Loop, Options
 from chillflow.clock import SystemClock
 from chillflow.explosion import explode
+from chillflow.local.ray_head import ENVIRONMENT
 from chillflow.settings import Settings
 from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.checkpoints import RedisCheckpoints
@@ -36,6 +38,8 @@ from chillflow.stores.warehouse import Warehouse
 from chillflow.trips import trip_id
 
 PARTITIONS = 12
+A_DAY = 250_000
+"""Trips of yellow taxis on a day of March 2019."""
 GROUP = "benchmark"
 
 
@@ -62,13 +66,8 @@ def send(kafka: dict[str, str], file: str, trips: int) -> tuple[str, int]:
     """Events of the file's first trips in event-time order on a new topic; returns the topic and how many."""
     topic = f"benchmark-{time.time_ns()}"
     ensure_topic(kafka, topic, PARTITIONS)
-    with open_input(file) as opened:
-        facts = tlc.inspect(opened, file, "yellow")
-        blocks = [tlc.read(opened, block) for block in facts.blocks[: 1 + trips // 400_000]]
-    raw = pl.concat(blocks).head(trips)
-    month = pl.col("pickup_at").dt.truncate("1mo")
-    raw = raw.with_columns(trip_id(raw)).unique("trip_id").filter(month == month.mode().first())
-    events = explode(raw).sort("event_at")
+    raw = tiled(file, trips)
+    events = explode(raw.with_columns(trip_id(raw)).unique("trip_id")).sort("event_at")
     writer = KafkaWriter(kafka, topic)
     for start in range(0, len(events), 20_000):
         part = events.slice(start, 20_000)
@@ -76,6 +75,22 @@ def send(kafka: dict[str, str], file: str, trips: int) -> tuple[str, int]:
     writer.flush()
     writer.close()
     return topic, len(events)
+
+
+def tiled(file: str, trips: int) -> pl.DataFrame:
+    """So many trips of the file's month, from its beginning, as dense as the city's: a sample is repeated, a second
+    later each time.
+    """
+    with open_input(file) as opened:
+        facts = tlc.inspect(opened, file, "yellow")
+        raw = pl.concat([tlc.read(opened, block) for block in facts.blocks[: 1 + trips // 400_000]])
+    month = pl.col("pickup_at").dt.truncate("1mo")
+    raw = raw.filter(month == month.mode().first()).sort("pickup_at")
+    if len(raw) < trips:
+        raw = raw.filter(pl.col("pickup_at") < month + dt.timedelta(days=trips / A_DAY))
+    times = pl.col("pickup_at", "dropoff_at")
+    tiles = [raw.with_columns(times + dt.timedelta(seconds=tile)) for tile in range(-(-trips // len(raw)))]
+    return pl.concat(tiles).head(trips)
 
 
 def assemble(name: str, services: Services, topic: str, partitions: list[int], results: Any) -> None:
@@ -87,9 +102,7 @@ def assemble(name: str, services: Services, topic: str, partitions: list[int], r
     )
     group = store.group(GROUP)
     assert group is not None
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(1_000_000, 10, 10)
+    collect_rarely()
     for partition in partitions:
         loop.assign(group, partition)
     steps: dict[str, float] = defaultdict(float)
@@ -134,6 +147,7 @@ def plain(services: Services, topic: str, workers: int) -> list[Ran]:
     store = PostgresTripStore(services.dsn)
     store.take_group(GROUP, describe(services.kafka, topic), None)
     store.close()
+    os.environ.update(ENVIRONMENT)  # as the local head starts its workers
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [

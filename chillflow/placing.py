@@ -3,27 +3,34 @@
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from chillflow.assembly import ServiceMonth, Settled, Table, month_of
 from chillflow.curation import REVISIONS, curate_trips
 from chillflow.events import ENDED, PAID, STARTED, is_reversal, key_of
-from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, ids_of_text, no_ids
+from chillflow.reading import EPOCH, microseconds
+from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, SERVICES, ids_of, no_ids
 
 Hour = tuple[str, int, dt.datetime]
 """(service, zone_id, beginning of the hour): a cell of the KPIs."""
 
 NOT_IN_FILE = "not_in_file"
+_MICROSECONDS = 3_600_000_000
+_ZONES = 1 << 32
 
+_TIME = pl.Datetime("us")
 _KINDS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "pickup_at": pl.Datetime("us"),
-    "dropoff_at": pl.Datetime("us"),
+    "service": SERVICE,
     "trip_distance": pl.Float64,
     "store_and_fwd": pl.String,
     "request_source": pl.String,
-    **dict.fromkeys(MONEY, pl.Float64),
 }
+_ORDER = ["trip_id", *REVISIONS, *RAW_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Placed:
 
 def originals_of(settled: Iterable[Settled]) -> list[str]:
     """The ids whose reversals have to be looked for in `adjustments` before `place`."""
-    return [trip.trip_id for trip in settled if not is_reversal(trip.trip_id) and trip.complete]
+    return [trip.trip_id for trip in settled if None not in trip.slots and not is_reversal(trip.trip_id)]
 
 
 def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Collection[ServiceMonth] = ()) -> Placed:
@@ -56,7 +63,7 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
     judged = [trip for trip in complete if not _is_loaded(trip, loaded)] if loaded else complete
     anew = {key_of(trip.trip_id) for trip in judged if is_reversal(trip.trip_id)}
     originals = sorted(set(taken_back) - anew)
-    curated = curate_trips(frame_of(judged), ids_of_text(pl.Series(originals)) if originals else no_ids())
+    curated = curate_trips(frame_of(judged), ids_of(originals) if originals else no_ids())
     quarantine = curated.quarantine
     if len(judged) < len(complete):
         quarantine = pl.concat([quarantine, _not_in_file([trip for trip in complete if _is_loaded(trip, loaded)])])
@@ -76,21 +83,27 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
 
 def frame_of(trips: Sequence[Settled]) -> pl.DataFrame:
     """Complete trips as a frame of raw columns, trip_id and REVISIONS."""
-    columns: dict[str, Sequence[object]] = {"service": [trip.service for trip in trips]}
+    columns = {"trip_id": ids_of([trip.trip_id for trip in trips])}
+    columns["service"] = pl.Series("service", [trip.service for trip in trips], SERVICE)
     for number, (names, revision) in enumerate(zip((STARTED, ENDED, PAID), REVISIONS, strict=True)):
         slots = [trip.slots[number] for trip in trips]
-        values = list(zip(*slots, strict=True)) if slots else [()] * (len(names) + 1)
-        columns |= dict(zip((revision, *names), values, strict=True))
-    ids = ids_of_text(pl.Series("trip_id", [trip.trip_id for trip in trips], pl.String))
-    frame = pl.DataFrame({name: pl.Series(name, values, _kind(name), strict=False) for name, values in columns.items()})
-    columns_of_trips = (
-        (pl.col(name) * 100).round().cast(pl.Int32) if name in MONEY else pl.col(name) for name in RAW_COLUMNS
-    )
-    return frame.select(ids.alias("trip_id"), *REVISIONS, *columns_of_trips)
+        values = zip(*slots, strict=True) if slots else [()] * (len(names) + 1)
+        columns |= {name: _column(name, of_all) for name, of_all in zip((revision, *names), values, strict=True)}
+    return pl.DataFrame([columns[name] for name in _ORDER])
 
 
-def _kind(name: str) -> pl.DataType | type[pl.DataType]:
-    return SERVICE if name == "service" else _KINDS.get(name, pl.Int32)
+def _column(name: str, values: Sequence[Any]) -> pl.Series:
+    """A column of events' values in the kernels' form: all values are of the column's type, or None."""
+    if name in MONEY:
+        dollars = np.fromiter(values, np.float64, len(values))  # None becomes NaN
+        missing = np.isnan(dollars)
+        cents = np.rint(np.where(missing, 0, dollars) * 100).astype(np.int32)
+        return pl.Series(name, pa.array(cents, mask=missing) if missing.any() else cents)
+    if name in ("pickup_at", "dropoff_at"):
+        if None in values:
+            return pl.Series(name, values, _TIME)
+        return pl.Series(name, microseconds(values).view("datetime64[us]"))
+    return pl.Series(name, values, _KINDS.get(name, pl.Int32))
 
 
 def _is_loaded(trip: Settled, loaded: Collection[ServiceMonth]) -> bool:
@@ -122,7 +135,22 @@ def _cell(service: str, zone: int | None, at: dt.datetime) -> set[Hour]:
 
 
 def _hours(*frames: pl.DataFrame) -> set[Hour]:
-    ends = ("service", "pickup_zone_id", "pickup_at", "dropoff_zone_id", "dropoff_at")
-    rows = pl.concat([frame.select(ends) for frame in frames]).with_columns(pl.col(ends[2], ends[4]).dt.truncate("1h"))
-    pickups, dropoffs = rows.select(ends[:3]).unique(), rows.select(ends[0], *ends[3:]).unique()
-    return set(pickups.drop_nulls().iter_rows()) | set(dropoffs.drop_nulls().iter_rows())
+    """The hours of both ends of all rows: each (hour, zone, service) as one integer until they are few."""
+    cells: set[int] = set()
+    for frame in frames:
+        service = frame["service"].to_physical()
+        for zone, at in (("pickup_zone_id", "pickup_at"), ("dropoff_zone_id", "dropoff_at")):
+            hours = frame[at].to_physical() // _MICROSECONDS
+            numbers = (hours * _ZONES + frame[zone].cast(pl.Int64) + _ZONES // 2) * len(SERVICES) + service
+            cells.update(numbers.drop_nulls().to_list())
+    found = set()
+    for cell in cells:
+        place, service_number = divmod(cell, len(SERVICES))
+        hour, zone_number = divmod(place, _ZONES)
+        found.add((SERVICES[service_number], zone_number - _ZONES // 2, _hour(hour)))
+    return found
+
+
+@lru_cache(4096)
+def _hour(number: int) -> dt.datetime:
+    return EPOCH + number * dt.timedelta(hours=1)

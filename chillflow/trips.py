@@ -6,6 +6,8 @@ cents, trip_id as UInt128, service as Enum, so that every sum and comparison is 
 and `to_table` pass between the two.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 import polars as pl
 import polars_hash as plh
@@ -142,6 +144,12 @@ def ids_of_text(texts: pl.Series) -> pl.Series:
     digits = texts.cast(pl.String).str.replace_all("-", "", literal=True).str.decode("hex")
     stored = pa.chunked_array([digits.rechunk().to_arrow().cast(UUID.storage_type)])
     return _ids(stored).alias(texts.name)
+
+
+def ids_of(texts: Iterable[str]) -> pl.Series:
+    """Ids of lower-case UUID texts that are at hand as such: several times as quick as ids_of_text."""
+    halves = np.frombuffer(bytes.fromhex("".join(texts).replace("-", "")), ">u8").astype("<u8").reshape(-1, 2)
+    return pl.select(_uint128(pl.Series(halves[:, 0]), pl.Series(halves[:, 1])).alias("trip_id")).to_series()
 
 
 def to_frame(table: pa.Table) -> pl.DataFrame:

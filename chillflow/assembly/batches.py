@@ -3,6 +3,8 @@
 import datetime as dt
 from dataclasses import dataclass, field
 
+import msgspec
+
 from chillflow.assembly.rows import Slots
 from chillflow.events import SLOTS, Decoded, Slot, slot_of
 
@@ -11,8 +13,7 @@ _reading = {kind: (SLOTS[kind], slot_of[kind]) for kind in SLOTS}
 BEGINNING = dt.datetime(1, 1, 1)
 
 
-@dataclass(slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, gc=False):
     """A trip's events in one batch, merged; `high` is the greatest event time of the batch up to its first event."""
 
     service: str
@@ -46,18 +47,22 @@ def gather(decoded: Decoded) -> Gathered:
     found = Gathered(polled.partition, polled.begin, polled.end, events=len(decoded.events))
     trips, high = found.trips, BEGINNING
     for event, offset in zip(decoded.events, decoded.offsets, strict=True):
-        if event.event_at > high:
-            high = event.event_at
-        arrival = trips.get(event.trip_id)
-        if arrival is None:
-            arrival = trips[event.trip_id] = Arrival(event.service, offset, high, [None, None, None])
+        trip_id, at = event.trip_id, event.event_at
+        if at > high:
+            high = at
         which, slot = _reading[type(event)]
-        new, old = slot(event), arrival.filled[which]
-        if old is None:
-            arrival.filled[which] = new
+        new = slot(event)
+        if trip_id not in trips:
+            filled: list[Slot | None] = [None, None, None]
+            filled[which] = new
+            trips[trip_id] = Arrival(event.service, offset, high, filled)
+            continue
+        filled = trips[trip_id].filled
+        if (old := filled[which]) is None:
+            filled[which] = new
             continue
         if new[0] > old[0]:
-            arrival.filled[which] = new
+            filled[which] = new
         found.duplicates += 1
         found.conflicting += new[0] == old[0] and new != old
     if trips:

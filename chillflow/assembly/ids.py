@@ -33,6 +33,8 @@ def month_of(trip_id: str) -> Month:
 
 def months_among(ids: Collection[str]) -> set[Month]:
     """The months of the pickups that ids begin with."""
+    if ids and (month := month_of(min(ids))) == month_of(max(ids)):
+        return {month}
     months = {_month_of_minute(minute) for minute in {trip_id[:MINUTE] for trip_id in ids}}
     return {month for month in months if month} if None not in months else set(map(month_of, ids))
 

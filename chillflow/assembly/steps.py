@@ -38,9 +38,11 @@ class Step:
 
 def months_of(state: State, gathered: Gathered, limits: Limits = DEFAULTS) -> set[ServiceMonth]:
     """The months whose rows a step may write."""
-    found: dict[str, list[str]] = {}
-    for trip_id, arrival in gathered.trips.items():
-        found.setdefault(arrival.service, []).append(trip_id)
+    trips = gathered.trips
+    found = {
+        service: [trip_id for trip_id, arrival in trips.items() if arrival.service == service]
+        for service in {arrival.service for arrival in trips.values()}
+    }
     for trip_id, trip in _due(state, gathered, limits):
         found.setdefault(trip.service, []).append(trip_id)
     return {(service, month) for service, ids in found.items() for month in months_among(ids)}
@@ -103,11 +105,18 @@ class _Stepping:
             if (row := self.known.get(trip_id)) is not None:
                 self._meet(trip_id, arrival.slots, row)
             elif (packed := state.open.get(trip_id)) is not None:
-                self._go_on(trip_id, unpack(packed).joined(arrival.slots))
+                trip = unpack(packed)
+                slots = merged(trip.slots, arrival.slots)
+                if None in slots:
+                    self.changes.opened[trip_id] = pack(trip.joined(slots))
+                else:
+                    self._complete(trip_id, trip.service, slots)
             elif (before := state.written.get(trip_id)) is not None and not _is_newer(arrival.slots, before):
                 self.counts.duplicates += 1
+            elif None in arrival.filled:
+                self.changes.opened[trip_id] = pack(first_seen(state, arrival, self.limits))
             else:
-                self._go_on(trip_id, first_seen(state, arrival, self.limits))
+                self._complete(trip_id, arrival.service, arrival.slots)
 
     def let_go(self) -> None:
         """Spills trips that have timed out, or that are too many or too old to be kept, the oldest first."""
@@ -158,13 +167,10 @@ class _Stepping:
             pickup_at(changes.max_pickup), self.left, trip.deadline - self.limits.timeout if trip else None,
         )  # fmt: skip
 
-    def _go_on(self, trip_id: str, trip: OpenTrip) -> None:
-        """A trip that only memory knows: it is complete now, or still open."""
-        if None in trip.slots:
-            self.changes.opened[trip_id] = pack(trip)
-        else:
-            self.counts.complete += 1
-            self._settle(Settled(trip_id, trip.service, trip.slots))
+    def _complete(self, trip_id: str, service: str, slots: Slots) -> None:
+        """A trip that only memory knows has all its slots now."""
+        self.counts.complete += 1
+        self._settle(Settled(trip_id, service, slots))
 
     def _meet(self, trip_id: str, slots: Slots, row: Known) -> None:
         """Slots of a trip that PostgreSQL has meet its row; it never becomes or stays open in memory."""

@@ -214,7 +214,7 @@ def test_every_id_that_is_read_has_a_month(pickup, after, slot):
 @given(st.lists(st.datetimes() | st.datetimes().map(lambda time: time.replace(microsecond=0)), min_size=1, max_size=3))
 def test_times_are_counted_exactly(times):
     since = [(time - dt.datetime(1970, 1, 1)) // dt.timedelta(microseconds=1) for time in times]
-    assert reading._microseconds(times).tolist() == since
+    assert reading.microseconds(times).tolist() == since
 
 
 def test_reasons_are_short_and_printable():

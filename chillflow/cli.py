@@ -12,6 +12,7 @@ COMMANDS = {
     "up": ("chillflow.commands.services", "start the embedded services and the local Ray head"),
     "down": ("chillflow.commands.services", "stop them; their data stays"),
     "status": ("chillflow.commands.services", "what runs where"),
+    "doctor": ("chillflow.commands.doctor", "what could keep it from working here, and the remedy of each"),
     "fetch": ("chillflow.commands.fetch", "download months, verified and resumable"),
     "synth": ("chillflow.commands.synth", "make TLC-shaped months with planted faults and their truth"),
     "backfill": ("chillflow.jobs.backfill", "curate, load and aggregate months as one job"),

@@ -376,6 +376,17 @@ class JobLeft(ChillFlowError):
 
 
 @dataclass(eq=False)
+class DoctorFound(ChillFlowError):
+    """What `chillflow doctor` found wrong."""
+
+    checks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        names = ", ".join(dict.fromkeys(self.checks))
+        return f"something is wrong with {names}; each line above names its remedy"
+
+
+@dataclass(eq=False)
 class MonthsFailed(ChillFlowError):
     """Some months of a job failed, each with a line of its own before this one."""
 

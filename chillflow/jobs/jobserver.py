@@ -63,6 +63,16 @@ class JobServer:
         logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
         self._client: Any = self._ask(lambda: _Client(place.address))
 
+    @property
+    def version(self) -> str:
+        """The cluster's Ray."""
+        return str(self._client._server_ray_version)
+
+    def check_version(self) -> None:
+        """Raises OtherRay."""
+        if self.version != ray.__version__:
+            raise OtherRay(self.address, ray.__version__, self.version)
+
     def jobs(self) -> list[Job]:
         """Every job that was submitted to the cluster since it began, the latest first."""
         found = self._ask(self._client.list_jobs)
@@ -75,9 +85,7 @@ class JobServer:
 
     def submit(self, work: Work, job_id: str) -> bool:
         """Submits a work under an id; False where the cluster has a job of this id already. Raises OtherRay."""
-        theirs = str(self._client._server_ray_version)
-        if theirs != ray.__version__:
-            raise OtherRay(self.address, ray.__version__, theirs)
+        self.check_version()
         wait = {} if self._embedded else {"env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_WAIT)}}
         try:
             self._client.submit_job(

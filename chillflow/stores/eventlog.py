@@ -40,7 +40,7 @@ log.propagate = False  # librdkafka tries again by itself, and says so at length
 
 def describe(config: Config, name: str) -> Topic:
     """The topic as the broker knows it; raises TopicMissing and ServiceDown."""
-    admin = _admin(config)
+    admin = admin_client(config)
     found = _listed(admin, config, name)
     if found is None:
         raise TopicMissing(name)
@@ -49,7 +49,7 @@ def describe(config: Config, name: str) -> Topic:
 
 def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
     """The topic, made with this number of partitions if it is missing; raises ServiceDown."""
-    admin = _admin(config)
+    admin = admin_client(config)
     deadline = time.monotonic() + 4 * PATIENCE
     while (found := _listed(admin, config, name)) is None:
         [made] = admin.create_topics([NewTopic(name, num_partitions=partitions)]).values()
@@ -62,7 +62,7 @@ def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
     return found
 
 
-def _admin(config: Config) -> AdminClient:
+def admin_client(config: Config) -> AdminClient:
     settings: dict[str, Any] = {**config, "logger": log, "socket.timeout.ms": 5000}
     return AdminClient(settings)
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from chillflow import local
+from chillflow import kpis, local
 from chillflow.jobs.curate import Curated, curate_from
 from chillflow.jobs.session import Cluster
 from chillflow.months import Month
@@ -43,9 +44,12 @@ TIMES = ("tpep_pickup_datetime", "tpep_dropoff_datetime")
 
 @dataclass(frozen=True)
 class Run:
+    """What a run took and found: rows by rule, and the sum of each measure over all zones and hours."""
+
     seconds: float
     counts: dict[str, int]
     peak_mb: float
+    sums: dict[str, Decimal]
 
 
 def tile(source: Path, target: Path, rows: int, group: int = 1_048_576) -> None:
@@ -89,7 +93,7 @@ def duckdb_run(source: Path, output: Path, cpus: int) -> Run:
         text = text.replace("{" + name + "}", str(value))
     command = [sys.executable, "-c", code, str(cpus)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
-    return Run(*json.loads(done.stdout))
+    return Run(*json.loads(done.stdout), measured(output / "kpis.parquet"))
 
 
 def chillflow_run(source: Path, lake_folder: Path, cluster: Cluster) -> Run:
@@ -102,7 +106,14 @@ def chillflow_run(source: Path, lake_folder: Path, cluster: Cluster) -> Run:
     seconds = time.monotonic() - began
     if not isinstance(outcome, Curated):
         raise outcome.error
-    return Run(seconds, dict(outcome.manifest.rules), peak_of_workers())
+    (file,) = outcome.manifest.of("kpis")
+    return Run(seconds, dict(outcome.manifest.rules), peak_of_workers(), measured(lake_folder / file.path))
+
+
+def measured(file: Path) -> dict[str, Decimal]:
+    """The sums of all measures in a file of zone-hours."""
+    sums = pq.read_table(file, columns=list(kpis.NAMES))
+    return {name: Decimal(pc.sum(sums[name]).as_py() or 0).quantize(Decimal("0.01")) for name in kpis.NAMES}
 
 
 def peak_of_workers() -> float:
@@ -157,6 +168,8 @@ def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
                 click.echo(f"chillflow {ours[-1].seconds:.2f} s, duckdb {peers[-1].seconds:.2f} s", err=True)
                 if ours[-1].counts != peers[-1].counts:
                     raise SystemExit(f"the counts differ: {ours[-1].counts} {peers[-1].counts}")
+                if ours[-1].sums != peers[-1].sums:
+                    raise SystemExit(f"the measures differ: {ours[-1].sums} {peers[-1].sums}")
     mine = statistics.median(run.seconds for run in ours)
     theirs = statistics.median(run.seconds for run in peers)
     click.echo(

@@ -107,14 +107,38 @@ copy (
     from (
         select
             pickup_zone_id as zone_id, date_trunc('hour', pickup_at) as hour, count(*) as pickups,
+            sum(passenger_count) as passengers_sum, count(passenger_count) as passengers_n,
+            sum(miles) as distance_sum, count(trip_distance) as distance_n,
+            sum(seconds) filter (short) as duration_sum, count(*) filter (short) as duration_n,
+            sum(miles) filter (short) as speed_distance_sum,
+            sum(seconds) filter (short and trip_distance is not null) as speed_duration_sum,
             sum(fare_amount) as fare_sum, sum(tip_amount) as tip_sum, sum(tolls_amount) as tolls_sum,
-            sum(total_amount) as total_sum
-        from '{output}/trips.parquet'
+            sum(total_amount) as total_sum,
+            count(*) filter (payment_type = 1) as card_trips, sum(tip_amount) filter (payment_type = 1) as card_tip_sum,
+            sum(fare_amount) filter (payment_type = 1) as card_fare_sum,
+            sum(total_amount) filter (payment_type = 1) as card_total_sum,
+            count(*) filter (payment_type = 2) as cash_trips, count(*) filter (flags & 64 <> 0) as flex_trips,
+            count(*) filter (pickup_zone_id in (1, 132, 138) or dropoff_zone_id in (1, 132, 138)) as airport_trips,
+            count(*) filter (cbd_congestion_fee > 0) as cbd_trips, sum(cbd_congestion_fee) as cbd_sum,
+            count(*) filter (flags <> 0) as flagged_trips
+        from (
+            select
+                *, flags & 4 = 0 as short, trip_distance::decimal(9, 2) as miles,
+                (epoch_us(dropoff_at) - epoch_us(pickup_at)) // 1000000 as seconds
+            from '{output}/trips.parquet'
+        )
         group by all
     )
     full join (
         select dropoff_zone_id as zone_id, date_trunc('hour', dropoff_at) as hour, count(*) as dropoffs
         from '{output}/trips.parquet'
+        group by all
+    ) using (zone_id, hour)
+    full join (
+        select
+            pickup_zone_id as zone_id, date_trunc('hour', pickup_at) as hour, count(*) as reversed_trips,
+            sum(total_amount) as reversed_sum
+        from '{output}/adjustments.parquet'
         group by all
     ) using (zone_id, hour)
 ) to '{output}/kpis.parquet' (format parquet, compression zstd);

@@ -5,9 +5,9 @@ partials merge in any order and every roll-up stays exact. Inside, all are integ
 seconds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -30,7 +30,7 @@ _HOUR = 3_600_000_000
 _ZONES = 1_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Value:
     """What is summed of each trip: int64 in Polars, where a unit with decimals is counted in hundredths.
 
@@ -43,7 +43,7 @@ class Value:
     whole: str = "{}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Which:
     """Which of the trips are counted or summed."""
 
@@ -71,13 +71,6 @@ class Measure:
     @property
     def kind(self) -> pa.DataType:
         return pa.decimal128(18, 2) if self.unit in HUNDREDTHS else pa.int64()
-
-    @property
-    def polars(self) -> pl.Expr:
-        """The measure of a frame of trips (kernel form) as int64."""
-        if self.value is None:
-            return (pl.len() if self.which is None else self.which.polars.sum()).cast(pl.Int64)
-        return (self.value.polars if self.which is None else self.value.polars.filter(self.which.polars)).sum()
 
     @property
     def sql(self) -> str:
@@ -167,7 +160,15 @@ SCHEMA = pa.schema(
 
 def partial(trips: pl.DataFrame, adjustments: pl.DataFrame) -> pl.DataFrame:
     """The measures of some rows (kernel form) by service, zone and hour; to be merged with those of the others."""
-    return merge([_side(trips, "pickup"), _side(trips, "dropoff"), _side(adjustments, "reversal")])
+    sides = [_side(trips, "pickup"), _side(trips, "dropoff"), _side(adjustments, "reversal")]
+    sums = pl.concat(sides, how="diagonal").group_by("place").agg(pl.col(NAMES).sum())
+    zones = pl.col("place") // len(SERVICES)
+    return sums.select(
+        service=pl.Series(SERVICES, dtype=SERVICE).gather(sums["place"] % len(SERVICES)),
+        zone_id=(zones % _ZONES).cast(pl.Int32),
+        hour=(zones // _ZONES * _HOUR).cast(pl.Datetime("us")),
+        **{name: name for name in NAMES},
+    )
 
 
 def merge(partials: Iterable[pl.DataFrame]) -> pl.DataFrame:
@@ -190,14 +191,33 @@ def _column(series: pl.Series, kind: pa.DataType) -> pa.Array:
 
 
 def _side(rows: pl.DataFrame, at: At) -> pl.DataFrame:
+    """The measures of one end by `place`: hour, zone and service in one integer.
+
+    NumPy's bincount sums many columns faster than group_by does, in float64: exact up to 2^53, which is nine million
+    times the greatest amount.
+    """
     end = "dropoff" if at == "dropoff" else "pickup"
     hours = pl.col(f"{end}_at").to_physical() // _HOUR
     places = (hours * _ZONES + pl.col(f"{end}_zone_id")) * len(SERVICES) + pl.col("service").to_physical()
-    measures = [measure.polars.alias(measure.name) for measure in MEASURES if measure.at == at]
-    sums = rows.group_by(place=places).agg(measures)  # one integer groups fastest
-    place = pl.col("place") // len(SERVICES)
-    return sums.with_columns(
-        service=pl.Series(SERVICES, dtype=SERVICE).gather(sums["place"] % len(SERVICES)),
-        zone_id=(place % _ZONES).cast(pl.Int32),
-        hour=(place // _ZONES * _HOUR).cast(pl.Datetime("us")),
-    ).drop("place")
+    encoded = rows.select(place=places)["place"].to_arrow().dictionary_encode()
+    where, groups = encoded.indices.to_numpy().astype(np.intp), len(encoded.dictionary)
+    measures = [measure for measure in MEASURES if measure.at == at]
+    values = _arrays(rows, {m.value: m.value.polars.cast(pl.Float64).fill_null(0) for m in measures if m.value})
+    chosen = _arrays(rows, {m.which: m.which.polars.fill_null(False) for m in measures if m.which})
+    sums = {}
+    for measure in measures:
+        value, which = values.get(measure.value), chosen.get(measure.which)
+        if which is None:
+            found = np.bincount(where, value, groups)
+        elif value is None:
+            found = np.bincount(where[which], minlength=groups)
+        else:
+            found = np.bincount(where, value * which, groups)
+        sums[measure.name] = found.astype(np.int64)
+    return pl.DataFrame({"place": pl.Series(encoded.dictionary), **sums})
+
+
+def _arrays(rows: pl.DataFrame, expressions: Mapping[Any, pl.Expr]) -> dict[Any, Any]:
+    """What the expressions make of the rows, each as a NumPy array under its key."""
+    columns = rows.select(expression.alias(str(number)) for number, expression in enumerate(expressions.values()))
+    return {key: columns[str(number)].to_numpy() for number, key in enumerate(expressions)}

@@ -49,7 +49,7 @@ lock: ## pin what pyproject.toml asks for, for every Python and platform; what i
 	index=$${PIP_INDEX_URL:-$$("$$tmp/bin/python" -m pip config get global.index-url 2>/dev/null || true)}; \
 	pin() { env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header "$$@"; }; \
-	pin --extra embedded --extra dev $(LOCK_OPTIONS) pyproject.toml -o requirements.lock; \
+	pin --extra embedded --extra report --extra dev $(LOCK_OPTIONS) pyproject.toml -o requirements.lock; \
 	pin --constraint requirements.lock pyproject.toml -o cluster/requirements.lock; \
 	echo hatchling | pin --constraint requirements.lock --no-annotate - -o cluster/build.lock
 

@@ -575,6 +575,27 @@ class ExtraMissing(ChillFlowError):
 
 
 @dataclass(eq=False)
+class ReportsMissing(ChillFlowError):
+    package: str
+
+    def __str__(self) -> str:
+        return (
+            f"a report needs {self.package}, which is not installed; install it with `pip install 'chillflow[report]'`"
+        )
+
+
+@dataclass(eq=False)
+class MonthsNeverLoaded(ChillFlowError):
+    months: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"no trips of {', '.join(self.months)} are in the warehouse; load them first with "
+            "`chillflow backfill SERVICE MONTHS`, or leave them out (`chillflow months` lists what is there)"
+        )
+
+
+@dataclass(eq=False)
 class ServiceFailed(ChillFlowError):
     """An embedded service that does not come up."""
 

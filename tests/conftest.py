@@ -5,4 +5,6 @@ from hypothesis import settings
 settings.register_profile("chillflow", deadline=None, print_blob=True)
 settings.load_profile("chillflow")
 
-pytest_plugins = ("tests.fix_brokers", "tests.fix_embedded", "tests.fix_postgres")
+pytest_plugins = (
+    "tests.fix_brokers", "tests.fix_browser", "tests.fix_embedded", "tests.fix_postgres", "tests.fix_report",
+)  # fmt: skip

@@ -1,0 +1,78 @@
+"""What a report reads of the warehouse, as frames."""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+import polars as pl
+from psycopg import ClientCursor, sql
+
+from chillflow.months import Month
+from chillflow.reports.facts import BOROUGHS, HOURS, MEASURES, PAIRS, WEEK, ZONES, Entry, Facts, Schema
+from chillflow.reports.wall_time import changes
+from chillflow.stores import migrations
+from chillflow.stores.postgres import Connection, address, translated
+from chillflow.stores.queries import query
+
+_WEEK = dt.timedelta(days=7)
+
+
+def read_facts(dsn: str, ledger: Sequence[Entry]) -> Facts:
+    """Facts of the months of `ledger`; raises as the methods of Warehouse do.
+
+    Four connections at a time, so that PostgreSQL sums on several cores; each sees what was committed when it began.
+    """
+    if not ledger:
+        return Facts.none()
+    months = {"months": sorted({entry.month.date for entry in ledger})}
+    odd = [day + shift for day in changes({entry.month for entry in ledger}) for shift in (-_WEEK, 0 * _WEEK, _WEEK)]
+    days = {"days": odd, "first": min(odd, default=None), "last": max(odd, default=None)}
+    asked: list[tuple[str, Schema, Mapping[str, Any]]] = [
+        ("report_boroughs", BOROUGHS, months),
+        ("report_zones", ZONES, months),
+        ("report_week", WEEK, months),
+        ("report_hours", HOURS, days),
+        ("report_pairs", PAIRS, months),
+    ]
+    with ThreadPoolExecutor(4) as threads:
+        frames = list(threads.map(lambda question: _read(dsn, *question), asked))
+    return Facts(tuple(ledger), *frames)
+
+
+def _read(dsn: str, name: str, schema: Schema, names: Mapping[str, Any]) -> pl.DataFrame:
+    place = address(dsn)
+    with migrations.connected(dsn, place) as connection, translated(connection, place):
+        return _frame(connection, name, schema, names)
+
+
+def _frame(connection: Connection, name: str, schema: Schema, names: Mapping[str, Any]) -> pl.DataFrame:
+    sums = [sql.SQL("sum({0}) as {0}").format(sql.Identifier(column)) for column in schema if column in MEASURES]
+    question = query(name, sums=sql.SQL(", ").join(sums)) if sums and name != "report_hours" else query(name)
+    bound = ClientCursor(connection).mogrify(question, dict(names))
+    with connection.cursor().copy(query("copy_out", question=sql.SQL(bound))) as copy:
+        text = b"".join(bytes(part) for part in copy)
+    texts = {column: pl.String() for column in schema}
+    if not text:
+        return pl.DataFrame(schema=schema)
+    return pl.read_csv(BytesIO(text), has_header=False, schema=texts).select(
+        _parsed(column, kind) for column, kind in schema.items()
+    )
+
+
+def _parsed(column: str, kind: pl.DataType) -> pl.Expr:
+    if kind == pl.Datetime:
+        return pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
+    return pl.col(column).str.to_date("%Y-%m-%d") if kind == pl.Date else pl.col(column).cast(kind)
+
+
+def ledger_of(rows: Iterable[Mapping[str, Any]], months: Iterable[Month] | None) -> list[Entry]:
+    """The ledger's rows (see Warehouse.months) of these months, or of all, with the counts that reports tell."""
+    wanted = None if months is None else {str(month) for month in months}
+    names = ("service", "path", "status", "rows_in", "trips", "quarantined", "adjustments", "counts")
+    return [
+        Entry(month=Month.parse(row["month"]), **{name: row[name] for name in names})
+        for row in rows
+        if wanted is None or row["month"] in wanted
+    ]

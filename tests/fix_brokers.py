@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,10 +17,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chillflow.errors import ServiceDown, TopicMissing
 from chillflow.local import brokers
 from chillflow.local.ports import free_block, is_free
 from chillflow.local.processes import end
 from chillflow.local.state import Home, Process, Service
+from chillflow.stores.eventlog import describe
 
 _WATCH = """
 import subprocess, sys
@@ -57,6 +60,7 @@ class Kafka:
         if done.returncode:
             why = (done.stderr or done.stdout).strip().splitlines()
             pytest.skip(f"{self.script} cannot start Apache Kafka here: {why[-1] if why else done.returncode}")
+        await_answer(self.config)
 
     def stop(self) -> None:
         self._run("stop", str(self.folder))
@@ -87,6 +91,19 @@ class Kafka:
                 check=False,
             )  # fmt: skip
         return subprocess.CompletedProcess(done.args, done.returncode, log.read_text(), "")
+
+
+def await_answer(config: dict[str, str], patience: float = 120.0) -> None:
+    """Waits for the broker's first answer, which takes long on a busy machine."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            describe(config, "nobody-made-this")
+        except TopicMissing:
+            return
+        except ServiceDown:
+            if time.monotonic() > deadline:
+                raise
 
 
 def kafka_script() -> str:

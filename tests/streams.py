@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,15 @@ class Stream:
     files: Path
     topic: str
     month: str = "2019-03"
+    _heard: str = ""
 
     def replay(self, *options: str) -> None:
         self.cli.run("replay", "yellow", self.month, "--source", str(self.files), "--topic", self.topic, *options)
+
+    def replaying(self, *options: str) -> subprocess.Popen[str]:
+        """A replay beside the test, which waits for its end."""
+        given = ("yellow", self.month, "--source", str(self.files), "--topic", self.topic, *options)
+        return self.cli.start("replay", *given)
 
     @contextmanager
     def assembling(self, *options: str, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
@@ -45,6 +51,14 @@ class Stream:
             if running.poll() is None:
                 running.kill()
                 running.communicate()
+
+    def said(self, running: subprocess.Popen[str]) -> str:
+        """What a command that runs has said so far on stderr."""
+        assert running.stderr is not None
+        os.set_blocking(running.stderr.fileno(), False)
+        with suppress(BlockingIOError):
+            self._heard += os.read(running.stderr.fileno(), 1 << 16).decode()
+        return self._heard
 
     def finish(self) -> None:
         """All that was sent is settled."""

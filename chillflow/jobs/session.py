@@ -15,7 +15,7 @@ from chillflow.jobs.outcomes import Outcomes
 from chillflow.local import brokers
 from chillflow.local.state import Home
 from chillflow.months import Month
-from chillflow.settings import Settings
+from chillflow.settings import KafkaSecurity, Settings
 
 _PATIENCE = 10.0
 _OF_RAY = "A worker died or was killed while executing"
@@ -35,7 +35,21 @@ def kafka_config(settings: Settings) -> dict[str, str]:
     found = settings.kafka_bootstrap or local.addresses(settings.home).kafka
     if not found:
         raise NotRunning("Kafka", "CHILLFLOW_KAFKA_BOOTSTRAP")
-    return {"bootstrap.servers": found}
+    return {"bootstrap.servers": found} | (_secured(settings.kafka_security) if settings.kafka_bootstrap else {})
+
+
+def _secured(security: KafkaSecurity) -> dict[str, str]:
+    """librdkafka's settings. Certificates go as text: assemblers on other machines do not have the file."""
+    found = {"security.protocol": security.protocol}
+    if security.protocol.startswith("SASL"):
+        found |= {
+            "sasl.mechanism": security.mechanism,
+            "sasl.username": security.username or "",
+            "sasl.password": security.password or "",
+        }
+    if security.ca and security.protocol.endswith("SSL"):
+        found["ssl.ca.pem"] = security.ca.read_text()
+    return found
 
 
 def redis_url(settings: Settings) -> str:

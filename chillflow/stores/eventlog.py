@@ -33,6 +33,7 @@ LIFE = 1.0
 MEGABYTE = 1 << 20
 _OUT_OF_RANGE = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
 _MISSING = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+_REFUSED = (KafkaError._AUTHENTICATION, KafkaError._SSL)
 log = logging.getLogger("chillflow.kafka")
 log.addHandler(logging.NullHandler())
 log.propagate = False  # librdkafka tries again by itself, and says so at length
@@ -76,8 +77,21 @@ def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
         [described] = admin.describe_topics(TopicCollection([name]), request_timeout=PATIENCE).values()
         identity = str(described.result(PATIENCE).topic_id)
     except KafkaException as error:
-        raise down(config, error.args[0].str()) from error
+        raise down(config, _cause(config) or error.args[0].str()) from error
     return Topic(name, identity, len(facts.partitions))
+
+
+def _cause(config: Config) -> str | None:
+    """Why a broker refuses us, which calls that come to nothing do not tell: a password, a certificate."""
+    if config.get("security.protocol", "PLAINTEXT") == "PLAINTEXT":
+        return None
+    heard: list[KafkaError] = []
+    settings: dict[str, Any] = {**config, "logger": log, "error_cb": heard.append}
+    admin = AdminClient(settings)
+    deadline = time.monotonic() + PATIENCE
+    while not any(error.code() in _REFUSED for error in heard) and time.monotonic() < deadline:
+        admin.poll(0.1)
+    return next((error.str() for error in heard if error.code() in _REFUSED), None)
 
 
 class KafkaReader:

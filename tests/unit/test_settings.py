@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chillflow.errors import BadSetting
+from chillflow.jobs.session import kafka_config
 from chillflow.settings import Settings, for_jobs
 from tests.fix_embedded import REPO, Cli
 
@@ -86,3 +87,37 @@ def test_the_jobs_api_is_an_address_of_the_web() -> None:
     ):
         Settings.read({"CHILLFLOW_RAY_DASHBOARD": "127.0.0.1:8265"})
     assert Settings.read({"CHILLFLOW_RAY_DASHBOARD": "https://ray/"}).ray_dashboard == "https://ray"
+
+
+SASL = {"CHILLFLOW_KAFKA_SECURITY_PROTOCOL": "sasl_ssl"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"CHILLFLOW_KAFKA_SECURITY_PROTOCOL": "TLS"}, "PROTOCOL is 'TLS'; set it to one of PLAINTEXT, SSL, SASL_"),
+        (SASL | {"CHILLFLOW_KAFKA_SASL_MECHANISM": "GSSAPI"}, "MECHANISM is 'GSSAPI'; set it to one of PLAIN, SCRAM"),
+        (SASL, "CHILLFLOW_KAFKA_SASL_USERNAME is ''; set it to a user's name, as SASL_SSL asks for"),
+        (SASL | {"CHILLFLOW_KAFKA_SASL_USERNAME": "u"}, "CHILLFLOW_KAFKA_SASL_PASSWORD is ''; set it to that user's"),
+        ({"CHILLFLOW_KAFKA_CA": "/nowhere.pem"}, "CHILLFLOW_KAFKA_CA is '/nowhere.pem'; set it to a file of"),
+    ],
+)
+def test_how_kafka_is_spoken_to_is_checked(given: dict[str, str], said: str) -> None:
+    with pytest.raises(BadSetting, match=said):
+        Settings.read(given)
+
+
+def test_kafkas_security_is_for_a_kafka_of_ones_own(tmp_path: Path) -> None:
+    certificates = tmp_path / "ca.pem"
+    certificates.write_text("PEM")
+    given = SASL | {
+        "CHILLFLOW_KAFKA_BOOTSTRAP": "kafka:9093", "CHILLFLOW_KAFKA_SASL_MECHANISM": "scram-sha-512",
+        "CHILLFLOW_KAFKA_SASL_USERNAME": "u", "CHILLFLOW_KAFKA_SASL_PASSWORD": "SECRET",
+        "CHILLFLOW_KAFKA_CA": str(certificates),
+    }  # fmt: skip
+    settings = Settings.read(given)
+    assert "SECRET" not in repr(settings)
+    assert kafka_config(settings) == {
+        "bootstrap.servers": "kafka:9093", "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "u", "sasl.password": "SECRET", "ssl.ca.pem": "PEM",
+    }  # fmt: skip

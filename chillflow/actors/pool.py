@@ -14,6 +14,9 @@ from chillflow.positions import Group
 CPUS = 0.2
 """An assembler declares few: others run beside it, and it waits much."""
 
+SLOT = "assembler_slot"
+"""The custom resource of which it takes one: whoever runs a Ray node says how many assemblers may be there."""
+
 CONSUMING = "consuming"
 
 
@@ -78,7 +81,7 @@ class RayPool:
 
     def _create(self, name: str) -> Any:
         """Another driver of this cluster, for another warehouse, may have given the name already."""
-        options = {"num_cpus": CPUS, "resources": {"assembler_slot": 1}, "max_restarts": 0}
+        options = {"num_cpus": CPUS, "resources": {SLOT: 1}, "max_restarts": 0}
         try:
             return self._class.options(name=name, **options).remote(name, self._services)
         except ValueError:

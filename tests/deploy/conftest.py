@@ -1,0 +1,34 @@
+"""The dev overlay on a cluster, for the tests of this folder: applied once, deleted at the end."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy import kubernetes as k8s
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All images of the dev overlay are on the nodes; a folder for more."""
+    if why := k8s.missing():
+        pytest.skip(why)
+    folder = tmp_path_factory.mktemp("images")
+    for image in sorted(set(re.findall(r"image: (\S+)", k8s.build("dev")))):
+        k8s.bring(image, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dev(images: Path) -> Iterator[None]:
+    """The dev overlay, whole and ready. CHILLFLOW_TEST_K8S=keep leaves it there."""
+    k8s.kubectl("apply", f"--kustomize={k8s.OVERLAYS / 'dev'}")
+    k8s.kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=600s")
+    k8s.kubectl("wait", "--for=condition=Complete", "job/chillflow-migrate", "--timeout=600s")
+    k8s.kubectl("wait", "--for=condition=HeadPodReady", "raycluster/chillflow", "--timeout=600s")
+    k8s.until(lambda: k8s.ready(k8s.pods("headgroup")[0]), "the head is ready")
+    yield
+    if not k8s.keep():
+        k8s.kubectl("delete", "rayjob", "--all", "--timeout=180s")
+        k8s.kubectl("delete", f"--kustomize={k8s.OVERLAYS / 'dev'}", "--ignore-not-found", "--timeout=300s")

@@ -1,0 +1,189 @@
+"""Jobs on a Ray cluster that KubeRay runs: what they make, and that nothing is lost while pods come and go."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy import kubernetes as k8s
+from tests.fix_embedded import Cli
+from tests.warehouse_dump import dump
+
+pytestmark = [pytest.mark.usefixtures("dev"), pytest.mark.timeout(1800)]
+
+PASSWORD = "for-trying-out"
+MONTH = "2019-03"
+SPEED = 15_000
+"""Times real time: a month lasts three minutes."""
+
+
+def warehouse() -> dict[str, tuple[int, str]]:
+    with k8s.forwarded("service/postgres", 5432) as port:
+        return dump(f"postgresql://chillflow:{PASSWORD}@127.0.0.1:{port}/chillflow")
+
+
+def ask(sql: str) -> list[list[str]]:
+    said = k8s.kubectl("exec", "deployment/postgres", "--", "psql", "-U", "chillflow", "-h", "127.0.0.1", "-AtF", "\t",
+                       "-c", sql, code=None)  # fmt: skip
+    return [line.split("\t") for line in said.splitlines()]
+
+
+def settled() -> int:
+    return int(ask("select coalesce(sum(next_offset), 0) from chillflow.assembly_partitions")[0][0])
+
+
+def shares() -> list[int]:
+    """How many partitions each owner has."""
+    found = ask("select count(*) from chillflow.assembly_partitions where owner is not null group by owner order by 1")
+    return [int(row[0]) for row in found]
+
+
+def assemblers() -> set[str]:
+    return {name for name in k8s.names(k8s.pods("assembler"))}
+
+
+def test_a_backfill_gives_the_rows_of_a_local_one(cli: Cli, tmp_path: Path) -> None:
+    k8s.remove("rayjob", "backfill")
+    k8s.kubectl("apply", f"--kustomize={k8s.OVERLAYS / 'dev' / 'backfill'}")
+    k8s.until(lambda: k8s.job_status("backfill").get("jobDeploymentStatus") in ("Complete", "Failed"), "an end")
+    assert k8s.job_status("backfill")["jobStatus"] == "SUCCEEDED", k8s.logs_of_job("backfill")
+
+    cli.run("synth", "yellow", "2019-01..2019-02", "--rows", "20000", "--seed", "1", "--to", str(tmp_path / "months"))
+    cli.run("backfill", "yellow", "2019-01..2019-02", "--source", str(tmp_path / "months"))
+    here, there = dump(cli.dsn), warehouse()
+    assert here["trips"][0] > 35_000
+    for table in ("trips", "quarantine", "adjustments", "kpi_zone_hourly"):
+        assert there[table] == here[table], table
+    k8s.until(lambda: not k8s.pods("batch"), "the group of batch is back to nothing")
+
+
+@contextmanager
+def assembling() -> Iterator[None]:
+    k8s.remove("rayjob", "assemble")
+    k8s.kubectl("apply", f"--kustomize={k8s.OVERLAYS / 'dev' / 'assemble'}")
+    try:
+        yield
+    finally:
+        k8s.remove("rayjob", "assemble")
+
+
+def test_a_stream_scaled_up_and_down_under_load_loses_nothing() -> None:
+    k8s.on_head("python", "-m", "chillflow.jobs.curate", "yellow", MONTH)
+    job = replay("replay", "--speed", str(SPEED), "--duplicate", "0.05", "--shuffle", "3600", "--seed", "7")
+    with assembling():
+        k8s.apply(job)
+        k8s.until(lambda: settled() > 0 and shares() == [6], "one assembler has all, and gets on")
+
+        k8s.on_head("chillflow", "scale", "3")
+        seconds = k8s.until(lambda: shares() == [2, 2, 2], "three share the partitions")
+        print(f"1 -> 3: {seconds:.0f} s")
+        before = assemblers()
+        assert len(before) == 3
+
+        k8s.kubectl("delete", "pod", sorted(before)[0], "--wait=false")
+        seconds = k8s.until(lambda: shares() == [2, 2, 2] and len(assemblers() & before) == 2, "another takes over")
+        print(f"pod deleted: {seconds:.0f} s")
+        killed = sorted(assemblers())[1]
+        k8s.kubectl("delete", "pod", killed, "--wait=false", "--grace-period=0", "--force")
+        k8s.until(lambda: shares() == [2, 2, 2] and killed not in assemblers(), "another takes over")
+
+        k8s.on_head("chillflow", "scale", "1")
+        k8s.until(lambda: shares() == [6], "one has all")
+        seconds = k8s.until(lambda: len(assemblers()) == 1, "the other pods are gone")
+        print(f"pods gone after scaling down: {seconds:.0f} s")
+        assert is_done(job), k8s.state()
+    finish()
+
+
+def replay(name: str, *options: str) -> dict[str, Any]:
+    """A Job that replays the month: as the migrations, with another command."""
+    (job,) = (one for one in map(json.loads, [k8s.kubectl("get", "job", "chillflow-migrate", "--output=json")]))
+    spec = job["spec"]["template"]["spec"]
+    container = spec["containers"][0] | {
+        "name": "replay",
+        "command": ["python", "-m", "chillflow.jobs.replay", "yellow", MONTH, "--partitions", "6", *options],
+    }
+    container["volumeMounts"] = [*container["volumeMounts"], {"name": "data", "mountPath": "/data"}]
+    volumes = [*spec["volumes"], {"name": "data", "emptyDir": {}}]
+    template = {
+        "metadata": {"labels": {"app.kubernetes.io/component": "job"}},
+        "spec": spec | {"containers": [container], "volumes": volumes},
+    }
+    k8s.remove("job", name)
+    return {
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"backoffLimit": 3, "template": template},
+    }  # fmt: skip
+
+
+def is_done(job: dict[str, Any]) -> bool:
+    k8s.kubectl("wait", "--for=condition=Complete", f"job/{job['metadata']['name']}", "--timeout=900s")
+    return True
+
+
+def finish() -> None:
+    """All that was sent is settled, and equals the curated month."""
+    k8s.on_head("python", "-m", "chillflow.jobs.assemble", "--until-caught-up", "--workers", "1")
+    assert "no differences" in k8s.on_head("python", "-m", "chillflow.jobs.reconcile", "yellow", MONTH)
+
+
+def evict(pod: str, code: int = 0) -> str:
+    what = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": k8s.NAMESPACE}}
+    path = f"/api/v1/namespaces/{k8s.NAMESPACE}/pods/{pod}/eviction"
+    return k8s.kubectl("create", f"--raw={path}", "--filename=-", given=json.dumps(what), code=code)
+
+
+def test_an_evicted_assembler_is_replaced_and_the_budget_keeps_the_last_one_and_the_head() -> None:
+    assert "disruption budget" in evict(k8s.head(), code=1)
+    job = replay("replay-evicted", "--speed", str(SPEED), "--seed", "8", "--force")
+    with assembling():
+        k8s.apply(job)
+        k8s.on_head("chillflow", "scale", "2")
+        k8s.until(lambda: shares() == [3, 3], "two share the partitions")
+        first, second = sorted(assemblers())
+        evict(first)
+        assert "disruption budget" in evict(second, code=1)
+        k8s.until(lambda: shares() == [3, 3] and first not in assemblers(), "another takes over")
+        k8s.until(lambda: len([pod for pod in k8s.pods("assembler") if k8s.ready(pod)]) == 2, "two are ready")
+        evict(second)
+        k8s.until(lambda: shares() == [3, 3] and second not in assemblers(), "another takes over")
+        assert is_done(job)
+    finish()
+
+
+def test_the_pool_follows_the_lag() -> None:
+    job = replay("replay-lag", "--speed", "max", "--seed", "9", "--force")
+    k8s.apply(job)
+    assert is_done(job)
+    with assembling():
+        k8s.on_head("chillflow", "scale", "--min", "1", "--max", "3", "--lag-target", "1000")
+        k8s.until(lambda: len(assemblers()) == 3, "as many as are allowed")
+        k8s.until(lambda: len(assemblers()) == 1, "as few as are allowed")
+    finish()
+
+
+def test_another_image_replaces_every_pod_and_assembling_goes_on(images: Path, tmp_path: Path) -> None:
+    k8s.bring("chillflow:dev", images, "chillflow:next")
+    job = replay("replay-upgraded", "--speed", str(SPEED), "--seed", "10", "--force")
+    with assembling():
+        k8s.on_head("chillflow", "scale", "2")
+        k8s.apply(job)
+        k8s.until(lambda: settled() > 0 and shares() == [3, 3], "two share the partitions")
+        cluster = k8s.get("raycluster", "chillflow")
+        upgraded = json.loads(json.dumps(cluster["spec"]).replace("chillflow:dev", "chillflow:next"))
+        k8s.kubectl("patch", "raycluster", "chillflow", "--type=merge", f"--patch={json.dumps({'spec': upgraded})}")
+        k8s.until(lambda: images_of("headgroup") == {"chillflow:next"}, "the head is new")
+        k8s.until(lambda: images_of("assembler") == {"chillflow:next"} and shares() == [3, 3], "assembling goes on")
+        assert is_done(job)
+    finish()
+
+
+def images_of(group: str) -> set[str]:
+    """The images of the group's pods, all of which are ready."""
+    found = k8s.pods(group)
+    if not all(map(k8s.ready, found)):
+        return set()
+    return {container["image"] for pod in found for container in pod["spec"]["containers"]}

@@ -8,10 +8,10 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench schemas image lock upgrade clean
+.PHONY: help setup demo test test-k8s lint bench schemas image lock upgrade clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: .venv/.stamp ## make .venv with chillflow and all that it needs, as requirements.lock pins it
 	@:
@@ -21,6 +21,9 @@ demo: setup ## curate, load and query two synthetic months, with services that n
 
 test: setup ## run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-k8s: setup ## deploy to the Kubernetes of kubectl's context and test there (docs/kubernetes.md)
+	@CHILLFLOW_TEST_KUBERNETES=$${CHILLFLOW_TEST_KUBERNETES:-delete} $(BIN)/python -m pytest -x --durations=0 -s tests/deploy
 
 lint: setup ## ruff and mypy
 	@$(BIN)/python -m ruff check

@@ -22,7 +22,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dev(images: Path) -> Iterator[None]:
-    """The dev overlay, whole and ready. CHILLFLOW_TEST_K8S=keep leaves it there."""
+    """The dev overlay, whole and ready. CHILLFLOW_TEST_KUBERNETES=keep leaves it there."""
     k8s.kubectl("apply", f"--kustomize={k8s.OVERLAYS / 'dev'}")
     k8s.kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=600s")
     k8s.kubectl("wait", "--for=condition=Complete", "job/chillflow-migrate", "--timeout=600s")

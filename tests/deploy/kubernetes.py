@@ -130,7 +130,7 @@ def bring(image: str, folder: Path, name: str = "") -> None:
 
 def missing() -> str | None:
     """Why these tests cannot run here."""
-    if not os.environ.get("CHILLFLOW_TEST_K8S"):
+    if not os.environ.get("CHILLFLOW_TEST_KUBERNETES"):
         return "`make test-k8s` runs these, on the cluster of kubectl's current context"
     if not shutil.which("kubectl"):
         return "needs kubectl"
@@ -138,4 +138,4 @@ def missing() -> str | None:
 
 
 def keep() -> bool:
-    return os.environ.get("CHILLFLOW_TEST_K8S") == "keep"
+    return os.environ.get("CHILLFLOW_TEST_KUBERNETES") == "keep"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.deploy import kubernetes as k8s
 from tests.fix_embedded import Cli
@@ -58,6 +59,17 @@ def test_a_backfill_gives_the_rows_of_a_local_one(cli: Cli, tmp_path: Path) -> N
     for table in ("trips", "quarantine", "adjustments", "kpi_zone_hourly"):
         assert there[table] == here[table], table
     k8s.until(lambda: not k8s.pods("batch"), "the group of batch is back to nothing")
+
+
+def test_the_monthly_job_submits_backfills_and_skips_what_is_done() -> None:
+    (cron,) = (one for one in yaml.safe_load_all(k8s.build("dev")) if one["kind"] == "CronJob")
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "monthly"}} | cron["spec"]["jobTemplate"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    container["env"] += [{"name": "SERVICES", "value": "yellow"}, {"name": "MONTHS", "value": "2019-01..2019-02"}]
+    k8s.remove("job", "monthly")
+    k8s.apply(job)
+    k8s.kubectl("wait", "--for=condition=Complete", "job/monthly", "--timeout=600s")
+    assert k8s.kubectl("logs", "job/monthly").count("done already, its source is unchanged") == 2
 
 
 @contextmanager

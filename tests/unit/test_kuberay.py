@@ -78,7 +78,7 @@ def generated(what: str, overlay: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for file, one in kustomizations().items():
         if file.parent.name in ("base", overlay):
-            lines = [line for each in one.get(what, ()) for line in each["literals"]]
+            lines = [line for each in one.get(what, ()) for line in each.get("literals", ())]
             found |= dict(line.split("=", 1) for line in lines)
     return found
 

@@ -4,8 +4,9 @@ For each month, in this order:
 1. each block is read, curated and written to the month's attempt folder, on its own;
 2. what pairs in different blocks change is found from the blocks' keys: first duplicates, then reversed originals; the
    blocks concerned are curated and written again;
-3. the manifest is written: only now the month is visible.
-A crash before step 3 leaves the lake as it was; the next run begins the month anew.
+3. the file must still be the one that was planned;
+4. the manifest is written: only now the month is visible.
+A crash before step 4 leaves the lake as it was; the next run begins the month anew.
 """
 
 import pickle
@@ -26,7 +27,7 @@ from chillflow.errors import ChillFlowError, LakeError
 from chillflow.jobs import options
 from chillflow.jobs.outcomes import Outcomes
 from chillflow.jobs.parts import Part, Work, curate_parts, curate_row, ids_behind
-from chillflow.jobs.plan import Failure, MonthPlan, plan_month, source_of, unchanged
+from chillflow.jobs.plan import Failure, MonthPlan, plan_month, require_unreplaced, source_of, unchanged
 from chillflow.jobs.session import Cluster, source_folder
 from chillflow.jobs.tasks import each
 from chillflow.manifests import Manifest, attempt_name
@@ -118,6 +119,7 @@ def _finish(run: _Run, lake: Lake) -> Curated | Failure:
         if run.error is not None:
             raise run.error
         _settle(run)
+        require_unreplaced(run.plan)
         manifest = _manifest(run)
         lake.commit(manifest)
     except ChillFlowError as error:

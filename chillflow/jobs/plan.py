@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from chillflow import curation, tlc
-from chillflow.errors import ChillFlowError
+from chillflow.errors import ChillFlowError, SourceUnreadable
 from chillflow.manifests import Manifest, Source
 from chillflow.months import Month
 from chillflow.stores import sources
@@ -58,6 +58,15 @@ def plan_month(folder: str, service: str, month: Month, source: Source) -> Month
     with sources.open_input(path) as file:
         facts = tlc.inspect(file, shown(path), service)
     return MonthPlan(service, month, path, source, facts.blocks, facts.warnings)
+
+
+def require_unreplaced(plan: MonthPlan) -> None:
+    """Raises SourceError where the file is no longer the one that was planned: its rows may be of two files."""
+    names = ("size", "modified", "etag")
+    now = sources.stat(plan.path)
+    if any(getattr(now, name) != getattr(plan.source, name) for name in names):
+        why, remedy = "it was replaced while it was read", "run again once nothing replaces it"
+        raise SourceUnreadable(shown(plan.path), why, remedy)
 
 
 def within(folder: str, name: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from chillflow.errors import HomeUnusable
+from chillflow.errors import HomeUnusable, ServiceFailed
 from chillflow.local import brokers, postgres, processes, ray_head
 from chillflow.local.ports import free_block
 from chillflow.local.state import Home, Process, Service
@@ -20,6 +20,7 @@ from chillflow.local.state import Home, Process, Service
 SERVICES = ("postgres", "redis", "kafka", "ray")
 _ENDS = {"postgres": (signal.SIGINT, 20.0), "redis": (signal.SIGTERM, 10.0), "kafka": (signal.SIGTERM, 2.0),
          "ray": (signal.SIGTERM, 10.0)}  # fmt: skip
+_STARTS = 3
 _MARK = "CHILLFLOW_LOCAL"
 """In the environment of all that is started here: by it, what no record tells of is found."""
 
@@ -159,8 +160,15 @@ def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Repor
         "kafka": lambda: brokers.start_broker(at, env),
         "ray": lambda: ray_head.start(at, env, cpus),
     }
-    at.remember(name, Service(start[name]()))
-    _await(at, name, env, report, "ready")
+    for left in reversed(range(_STARTS)):
+        at.remember(name, Service(start[name]()))
+        try:
+            return _await(at, name, env, report, "ready")
+        except ServiceFailed as fault:
+            if not (left and ray_head.TOO_SLOW in fault.last_line):
+                raise
+            report(f"{name}: {fault.last_line}; it is started again")
+            processes.end(at.state.services[name], *_ENDS[name])
 
 
 def _await(at: Home, name: str, env: Mapping[str, str], report: Report, how: str) -> None:

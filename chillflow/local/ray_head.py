@@ -41,6 +41,9 @@ ENVIRONMENT = FAST | {
     "SPT_NOENV": "1",
 }
 
+TOO_SLOW = "timed out during startup"
+"""What a head ends with whose node was not there within 30 s, as on a busy machine: Ray has no setting for it."""
+
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What a client says first: the preface and empty settings."""
 
@@ -109,7 +112,7 @@ def await_head(home: Home, process: Process) -> None:
             and _dashboard_answers(home)
         )
 
-    await_ready("Ray", process, home.log("ray"), ready, 90)
+    await_ready("Ray", process, home.log("ray"), ready, 180)
 
 
 def node_answers(home: Home) -> bool:

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from chillflow.months import Month
 from chillflow.synth import write_month
-from tests.fix_embedded import Cli
+from tests.fix_embedded import REPO, Cli
 
 GOOD = "2018-11"
 
@@ -190,6 +191,42 @@ def test_a_full_disk_fails_the_month_and_leaves_the_lake_as_it_was(cli, tmp_path
     finally:
         subprocess.run(["umount", str(small)], check=True)
     shutil.rmtree(small)
+
+
+REPLACED = """
+import sys
+from pathlib import Path
+from chillflow.jobs.curate import curate_months
+from chillflow.jobs.plan import plan_month, source_of
+from chillflow.jobs.session import Cluster
+from chillflow.months import Month
+from chillflow.progress import Reporter
+from chillflow.settings import Settings
+from chillflow.stores.lake import Lake
+from chillflow.synth import write_month
+
+folder, month, settings = Path(sys.argv[1]), Month.parse(sys.argv[2]), Settings.read()
+lake = Lake(settings.lake)
+plan = plan_month(str(folder), "yellow", month, source_of(str(folder), "yellow", month))
+write_month("yellow", month, 3_000, 4, folder, 1_000)
+with Reporter() as reporter, Cluster(settings) as cluster:
+    cluster.connect()
+    (outcome,) = curate_months([plan], lake, reporter)
+print(outcome.error)
+print(lake.manifest("yellow", month))
+"""
+
+
+def test_a_file_that_is_replaced_while_it_is_curated_fails_the_month(cli, tmp_path):
+    write_month("yellow", Month.parse(GOOD), 3_000, 3, tmp_path, 1_000)
+
+    command = [sys.executable, "-c", REPLACED, str(tmp_path), GOOD]
+    done = subprocess.run(command, env=cli.env, cwd=REPO, capture_output=True, text=True, timeout=120, check=False)
+
+    error, manifest = done.stdout.splitlines() or [done.stderr, ""]
+    assert "it was replaced while it was read; run again once nothing replaces it" in error
+    assert manifest == "None"
+    cli.run("curate", "yellow", GOOD, "--source", str(tmp_path))
 
 
 def test_ctrl_c_ends_the_run_at_once(cli, tmp_path):

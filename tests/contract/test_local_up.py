@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from chillflow import local
 from chillflow.errors import FolderUnwritable, HomeUnusable, ServiceFailed
-from chillflow.local import postgres, processes
+from chillflow.local import postgres, processes, ray_head
 from chillflow.local.state import Home, Process
 
 POSTGRES = frozenset(["postgres"])
@@ -72,6 +73,30 @@ def test_a_service_that_was_never_ready_is_waited_for(home: Path, monkeypatch: p
     local.up(home, 1, POSTGRES, os.environ, said.append)
     assert asked == [asked[0]] * 2
     assert said[0].startswith("postgres: runs already at ")
+
+
+@pytest.mark.parametrize(("last_words", "starts"), [("The node timed out during startup.", 3), ("No such option", 1)])
+def test_a_ray_head_whose_node_was_late_is_started_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch, last_words: str, starts: int
+) -> None:
+    started: list[Process] = []
+
+    def start(at: Home, env: Mapping[str, str], cpus: int) -> Process:
+        program = "raise SystemExit(sys.argv[1])" if len(started) < 2 else "time.sleep(60)"
+        command = [sys.executable, "-c", f"import sys, time; {program}", last_words]
+        started.append(processes.spawn(command, at.log("ray"), env, at.folder))
+        return started[-1]
+
+    def await_head(at: Home, process: Process) -> None:
+        processes.await_ready("Ray", process, at.log("ray"), lambda: len(started) == 3, 20)
+
+    monkeypatch.setattr(ray_head, "start", start)
+    monkeypatch.setattr(ray_head, "await_head", await_head)
+    monkeypatch.setattr(ray_head, "node_answers", lambda at: True)
+    with nullcontext() if starts == 3 else pytest.raises(ServiceFailed, match=last_words):
+        local.up(home, 1, frozenset(["ray"]), os.environ, quiet)
+    assert len(started) == starts
+    assert [processes.alive(process) for process in started] == ([False, False, True] if starts == 3 else [False])
 
 
 def test_what_a_healthy_service_starts_meanwhile_is_spared(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

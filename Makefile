@@ -30,7 +30,7 @@ lint: setup ## ruff and mypy
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
 
-bench: setup ## measure curation, load and memory beside their peers
+bench: setup ## measure start, curation, memory and load beside their peers (two minutes)
 	@$(BIN)/python -m benchmarks
 
 schemas: setup ## write what docs/ tells of the code anew: the events' JSON Schemas, the table of measures

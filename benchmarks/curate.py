@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from benchmarks.outcome import Outcome, show
 from chillflow import kpis, local
 from chillflow.jobs.curate import Curated, curate_from
 from chillflow.jobs.session import Cluster
@@ -150,6 +151,11 @@ def warm_cluster(folder: Path, cpus: int) -> Iterator[Cluster]:
 @click.option("--cpus", default=2, show_default=True)
 def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
     """Times both, turn by turn, and prints the ratio of the medians."""
+    show(measure(rows, file, runs, cpus))
+
+
+def measure(rows: int, file: Path | None, runs: int, cpus: int) -> list[Outcome]:
+    """Time and memory of both, turn by turn; their counts and measures must be the same."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if file is None:
@@ -170,13 +176,14 @@ def main(rows: int, file: Path | None, runs: int, cpus: int) -> None:
                     raise SystemExit(f"the counts differ: {ours[-1].counts} {peers[-1].counts}")
                 if ours[-1].sums != peers[-1].sums:
                     raise SystemExit(f"the measures differ: {ours[-1].sums} {peers[-1].sums}")
-    mine = statistics.median(run.seconds for run in ours)
-    theirs = statistics.median(run.seconds for run in peers)
-    click.echo(
-        f"curate {rows:,} rows on {cpus} cores: chillflow {mine:.2f} s, duckdb {theirs:.2f} s: ratio "
-        f"{mine / theirs:.2f}; greatest process: chillflow {max(run.peak_mb for run in ours):.0f} MB "
-        f"({little[-1].peak_mb:.0f} for {LITTLE:,} rows), duckdb {max(run.peak_mb for run in peers):.0f} MB"
-    )
+    mine, theirs = (statistics.median(run.seconds for run in each) for each in (ours, peers))
+    most, most_of_peer = (max(run.peak_mb for run in each) for each in (ours, peers))
+    what, ratio = f"curate {rows:,} rows, {cpus} cores", mine / theirs
+    return [
+        Outcome(what, f"{mine:.2f} s", "<= 0.8 x the time", f"DuckDB {theirs:.2f} s", ratio),
+        Outcome("  its greatest process", f"{most:.0f} MB", "< 1,500 MB", f"DuckDB {most_of_peer:.0f} MB"),
+        Outcome(f"  the same for {LITTLE:,} rows", f"{little[-1].peak_mb:.0f} MB", ""),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Loading into PostgreSQL, beside psql: `python benchmarks/load.py --rows 1000000`.
+"""Loading into PostgreSQL, beside psql: `python -m benchmarks.load --rows 1000000`.
 
 Ours is `Warehouse.load_month` of a fresh month: its rows are Arrow tables, encoded while they are copied, with key,
 CHECKs, ledger and commit. The peer is psql's \\copy of the same rows, from a CSV and from a binary file prepared
@@ -13,6 +13,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,6 +23,7 @@ import psycopg
 import pyarrow as pa
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.outcome import Outcome, show
 from chillflow.months import Month
 from chillflow.stores.copying import encoded
 from chillflow.stores.ledger import MonthEntry
@@ -117,7 +119,8 @@ class Server:
         subprocess.run(command, user=self.user, cwd=self.folder, stdout=subprocess.DEVNULL, check=True)
 
 
-def compare(program: Path, dsn: str, rows: int, rounds: int) -> None:
+def compare(program: Path, dsn: str, rows: int, rounds: int) -> list[Outcome]:
+    """Rows a second of each, the best of the rounds."""
     table = trips(rows)
     with tempfile.TemporaryDirectory() as folder:
         csv, binary = Path(folder) / "trips.csv", Path(folder) / "trips.bin"
@@ -138,15 +141,31 @@ def compare(program: Path, dsn: str, rows: int, rounds: int) -> None:
                 place = make_conninfo(dsn, dbname="load_bench")
                 seconds = run(place)
                 best[name] = min(best[name], seconds)
-                print(f"{name:12} {seconds:7.2f} s  {rows / seconds:10,.0f} rows/s", flush=True)
+                print(f"{name:12} {seconds:7.2f} s  {rows / seconds:10,.0f} rows/s", file=sys.stderr, flush=True)
                 if name == "ours" and not csv.exists():
                     trips_out = f"(select {', '.join(TRIPS.names)} from chillflow.trips)"
                     export = f"\\copy {trips_out} to '{csv}' with (format csv)"
                     subprocess.run([program, "-X", "-q", place, "-c", export], check=True)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("drop database load_bench with (force)")
-    peer = min(best["psql csv"], best["psql binary"])
-    print(f"load: {rows / best['ours']:,.0f} rows/s, psql {rows / peer:,.0f} rows/s, ratio {peer / best['ours']:.2f}")
+    rates = {name: rows / seconds for name, seconds in best.items()}
+    ours_said = f"{rates.pop('ours'):,.0f} rows/s"
+    what, goal = f"load {rows:,} rows", ">= 0.9 x the rate"
+    return [
+        Outcome(what, ours_said, goal, f"{name} {rate:,.0f} rows/s", rows / best["ours"] / rate)
+        for name, rate in rates.items()
+    ]
+
+
+def measure(rows: int, rounds: int, dsn: str | None = None) -> list[Outcome]:
+    """The comparison on a server of its own, or on that of `dsn`."""
+    if dsn:
+        return compare(Path(shutil.which("psql") or "psql"), dsn, rows, rounds)
+    server = Server()
+    try:
+        return compare(server.programs / "psql", server.dsn, rows, rounds)
+    finally:
+        server.close()
 
 
 def main() -> None:
@@ -155,14 +174,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dsn", help="a server of your own, by a user that may create databases")
     given = parser.parse_args()
-    if given.dsn:
-        compare(Path(shutil.which("psql") or "psql"), given.dsn, given.rows, given.rounds)
-        return
-    server = Server()
-    try:
-        compare(server.programs / "psql", server.dsn, given.rows, given.rounds)
-    finally:
-        server.close()
+    show(measure(given.rows, given.rounds, given.dsn))
 
 
 if __name__ == "__main__":

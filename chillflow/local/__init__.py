@@ -164,10 +164,10 @@ def _start(at: Home, name: str, cpus: int, env: Mapping[str, str], report: Repor
         at.remember(name, Service(start[name]()))
         try:
             return _await(at, name, env, report, "ready")
-        except ServiceFailed as fault:
-            if not (left and ray_head.TOO_SLOW in fault.last_line):
+        except ServiceFailed:
+            if not (left and name == "ray" and ray_head.was_late(at)):
                 raise
-            report(f"{name}: {fault.last_line}; it is started again")
+            report("ray: its node was late; it is started again")
             processes.end(at.state.services[name], *_ENDS[name])
 
 

@@ -41,9 +41,6 @@ ENVIRONMENT = FAST | {
     "SPT_NOENV": "1",
 }
 
-TOO_SLOW = "timed out during startup"
-"""What a head ends with whose node was not there within 30 s, as on a busy machine: Ray has no setting for it."""
-
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What a client says first: the preface and empty settings."""
 
@@ -113,6 +110,11 @@ def await_head(home: Home, process: Process) -> None:
         )
 
     await_ready("Ray", process, home.log("ray"), ready, 180)
+
+
+def was_late(home: Home) -> bool:
+    """Whether a head ended since its node was not there within 30 s, as on a busy machine (a limit of Ray)."""
+    return "node timed out during startup" in home.log("ray").read_text(errors="replace")
 
 
 def node_answers(home: Home) -> bool:

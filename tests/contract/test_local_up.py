@@ -75,15 +75,15 @@ def test_a_service_that_was_never_ready_is_waited_for(home: Path, monkeypatch: p
     assert said[0].startswith("postgres: runs already at ")
 
 
-@pytest.mark.parametrize(("last_words", "starts"), [("The node timed out during startup.", 3), ("No such option", 1)])
+@pytest.mark.parametrize(("said", "starts"), [("The node timed out during startup.", 3), ("No such option", 1)])
 def test_a_ray_head_whose_node_was_late_is_started_again(
-    home: Path, monkeypatch: pytest.MonkeyPatch, last_words: str, starts: int
+    home: Path, monkeypatch: pytest.MonkeyPatch, said: str, starts: int
 ) -> None:
     started: list[Process] = []
 
     def start(at: Home, env: Mapping[str, str], cpus: int) -> Process:
-        program = "raise SystemExit(sys.argv[1])" if len(started) < 2 else "time.sleep(60)"
-        command = [sys.executable, "-c", f"import sys, time; {program}", last_words]
+        program = "print(sys.argv[1]); raise SystemExit('its last words')" if len(started) < 2 else "time.sleep(60)"
+        command = [sys.executable, "-c", f"import sys, time; {program}", said]
         started.append(processes.spawn(command, at.log("ray"), env, at.folder))
         return started[-1]
 
@@ -93,7 +93,7 @@ def test_a_ray_head_whose_node_was_late_is_started_again(
     monkeypatch.setattr(ray_head, "start", start)
     monkeypatch.setattr(ray_head, "await_head", await_head)
     monkeypatch.setattr(ray_head, "node_answers", lambda at: True)
-    with nullcontext() if starts == 3 else pytest.raises(ServiceFailed, match=last_words):
+    with nullcontext() if starts == 3 else pytest.raises(ServiceFailed, match="its last words"):
         local.up(home, 1, frozenset(["ray"]), os.environ, quiet)
     assert len(started) == starts
     assert [processes.alive(process) for process in started] == ([False, False, True] if starts == 3 else [False])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 
 from chillflow.errors import ChillFlowError, GroupBusy
-from chillflow.jobs.jobserver import STOP_WAIT, Job, JobServer
+from chillflow.jobs.jobserver import Job, JobServer
 from chillflow.jobs.works import Work, words_of
 
 Command = Callable[[str], click.Command]
@@ -59,7 +59,7 @@ def end(server: JobServer, job_id: str, say: Callable[[str], None]) -> Job:
     if not job.active:
         return job
     server.stop(job_id)
-    say(f"{job_id}: stopping; it has {STOP_WAIT} s to let go")
+    say(f"{job_id}: stopping; it lets go of what it has begun")
     while job.active:
         time.sleep(POLL)
         job = server.job(job_id)

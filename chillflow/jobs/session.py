@@ -6,16 +6,22 @@ import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+import click
 
 from chillflow import local
 from chillflow.errors import ClusterFailed, NotRunning, RayRefused, ServiceDown
 from chillflow.jobs import access
 from chillflow.jobs.outcomes import Outcomes
+from chillflow.jobs.works import metadata_of
 from chillflow.local import brokers
 from chillflow.local.state import Home
 from chillflow.months import Month
 from chillflow.settings import KafkaSecurity, Settings
+
+if TYPE_CHECKING:
+    from ray.job_config import JobConfig
 
 _PATIENCE = 10.0
 _OF_RAY = "A worker died or was killed while executing"
@@ -85,7 +91,10 @@ class Cluster:
         from ray.exceptions import AuthenticationError
 
         try:
-            ray.init(address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False)
+            ray.init(
+                address=self.address, namespace="chillflow", logging_level=logging.WARNING, log_to_driver=False,
+                job_config=_named(),
+            )  # fmt: skip
         except (ConnectionError, RuntimeError, TimeoutError, AuthenticationError) as fault:
             raise RayRefused(self.address, first_line(fault)) from fault
         self._connected = True
@@ -114,6 +123,14 @@ class Cluster:
         ray.shutdown()
         if isinstance(error, RayError) and not isinstance(error, RayTaskError):
             raise ClusterFailed(self.address, first_line(error)) from error
+
+
+def _named() -> "JobConfig":
+    """The name under which the dashboard shows this driver; where it was submitted, it has one already."""
+    from ray.job_config import JobConfig
+
+    context = click.get_current_context(silent=True)
+    return JobConfig(metadata=metadata_of(context) if context else {})
 
 
 def _set_up_data() -> None:

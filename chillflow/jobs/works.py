@@ -5,8 +5,8 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
@@ -26,10 +26,10 @@ class Work:
     """
 
     job: str
-    subject: str
     group: str | None
     id: str
     entrypoint: str
+    metadata: dict[str, str] = field(compare=False)
 
     @classmethod
     def of(cls, command: click.Command, arguments: Sequence[str]) -> "Work":
@@ -51,21 +51,18 @@ class Work:
             if raw and _is_place(parameter) and isinstance(raw, str):
                 raw = meant[name] = _absolute(raw)
             words += _words(parameter, raw)
-        months = spans(context.params["months"]) if "months" in context.params else ""
-        service, group = context.params.get("service", ""), context.params.get("group")
-        about = " ".join(word for word in (service, months, f"group {group}" if group else "") if word)
+        metadata = metadata_of(context)
         digest = hashlib.sha256(json.dumps([job, meant], sort_keys=True).encode()).hexdigest()[:8]
-        return cls(job, about, group, f"{_slug([job, service, months, group or ''])}-{digest}", shlex.join(words))
+        return cls(job, metadata.get("group"), f"{_slug(metadata['job_name'])}-{digest}", shlex.join(words), metadata)
 
-    @property
-    def name(self) -> str:
-        return f"{self.job} {self.subject}".rstrip()
 
-    @property
-    def metadata(self) -> dict[str, str]:
-        """What the dashboard shows beside the job."""
-        shown = {"job_name": self.name, "job": self.job, "about": self.subject, "group": self.group or ""}
-        return {name: text for name, text in shown.items() if text} | {"chillflow": __version__}
+def metadata_of(context: click.Context) -> dict[str, str]:
+    """What the dashboard shows beside a job that is called like this."""
+    given, job = context.params, str(context.command.name)
+    months, group = spans(given["months"]) if given.get("months") else "", given.get("group")
+    about = " ".join(word for word in (given.get("service"), months, f"group {group}" if group else "") if word)
+    shown = {"job_name": f"{job} {about}".rstrip(), "job": job, "about": about, "group": group or ""}
+    return {name: text for name, text in shown.items() if text} | {"chillflow": __version__}
 
 
 def words_of(entrypoint: str) -> tuple[str, list[str]] | None:
@@ -107,7 +104,7 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _slug(parts: Iterable[str]) -> str:
+def _slug(name: str) -> str:
     """Letters, digits and hyphens: an id becomes part of addresses and names of files."""
-    text = "-".join(part for part in parts if part).replace("..", "-to-").replace(",", "-and-")
+    text = name.replace(" group ", "-").replace("..", "-to-").replace(",", "-and-")
     return re.sub(r"[^A-Za-z0-9-]+", "-", text)[:80].strip("-")

@@ -229,12 +229,9 @@ def test_a_driver_that_is_killed_is_a_failure(embedded: Cli, waiting: str) -> No
     assert f"job {waiting} was killed by SIGKILL" in said
 
 
-@pytest.mark.parametrize("token", [{}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "guess"}], ids=["none", "wrong"])
-def test_without_the_right_token_it_is_refused_in_a_sentence(
-    embedded: Cli, tmp_path: Path, token: dict[str, str]
-) -> None:
+def test_without_the_right_token_a_sentence_says_so(embedded: Cli) -> None:
     dashboard = embedded.json("status")["dashboard"].replace("127.0.0.1", "localhost")
-    far = embedded.given(CHILLFLOW_RAY_DASHBOARD=dashboard, HOME=str(tmp_path), **token)
+    far = embedded.given(CHILLFLOW_RAY_DASHBOARD=dashboard, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="guess")
     said = far.run("jobs", code=1).stderr
     assert said.startswith(f"chillflow: the Ray cluster at {dashboard} refuses: ")
     assert "RAY_AUTH_TOKEN" in said
@@ -273,5 +270,4 @@ def test_jobs_of_others_are_followed_with_their_own_exit_codes(embedded: Cli) ->
 
 
 def test_an_unknown_job_is_wrong_usage(embedded: Cli) -> None:
-    for command in "follow", "stop":
-        assert "knows no job nobody" in embedded.run("jobs", command, "nobody", code=2).stderr
+    assert "knows no job nobody" in embedded.run("jobs", "follow", "nobody", code=2).stderr

@@ -127,7 +127,9 @@ class PostgresTripStore:
             with closing_on_error(connection), retriable(connection, self.address):
                 connection.execute(query("end_session"), former)
                 row = connection.execute(query("backend_start")).fetchone()
-            assert row is not None
+                assert row is not None
+                if self._pid is not None:
+                    connection.execute(query("name_backend"), former | {"own_start": row["backend_start"]})
             self._began, self._pid = row["backend_start"], connection.info.backend_pid
             self._connection = connection
         return self._connection

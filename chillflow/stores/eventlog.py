@@ -146,6 +146,8 @@ class KafkaReader:
         finally:
             self._probe.unassign()
         if len(found) < len(beginnings):
+            for partition in beginnings.keys() - found.keys():  # beyond its end, the embedded broker says nothing
+                self._known_ends.pop(partition, None)
             raise down(self._config, "it does not tell the end of a partition")
         self._known_ends |= {partition: end for partition, (_, end) in found.items()}
         return found
@@ -263,6 +265,7 @@ class KafkaReader:
                 needed = self._positions.get(partition)
                 if needed is None:
                     continue
+                self._troubles[partition] = error  # it is told once, and the range may not be had now
                 first, end = self.range(partition)
                 if needed > end:
                     raise LogTooShort(self.name, partition, needed, end)

@@ -19,7 +19,7 @@ from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.sessions import Patience
 from chillflow.stores.warehouse import Warehouse
 from tests.fix_proxy import Proxy
-from tests.trip_stores import IMPATIENT, TOPIC, claimed, id_of, trip, write
+from tests.trip_stores import GROUP, IMPATIENT, TOPIC, claimed, id_of, trip, write
 from tests.warehouse_samples import MONTH, ask, curated, load, raw_row
 
 HOUR = dt.timedelta(hours=1)
@@ -135,6 +135,27 @@ def test_a_note_made_while_kpis_are_computed_stays(warehouse: Warehouse, store: 
     warehouse.aggregate("yellow", MONTH)
     assert ask(warehouse.dsn, "select * from chillflow.kpi_dirty") == []
     assert ask(warehouse.dsn, "select sum(pickups) as pickups from chillflow.kpi_zone_hourly")[0]["pickups"] == 2
+
+
+def test_a_frozen_owner_that_had_connected_again_holds_up_nobody(
+    warehouse: Warehouse, store: PostgresTripStore
+) -> None:
+    """Its locks belong to a connection that made no claim."""
+    group, [claim] = claimed(store)
+    ask(warehouse.dsn, "select pg_terminate_backend(backend_pid) from chillflow.assembly_partitions where owner = 'me'")
+    with pytest.raises(ServiceDown):
+        store.group(GROUP)
+    successor = PostgresTripStore(warehouse.dsn, IMPATIENT)
+
+    def freeze() -> None:
+        with store.transaction() as transaction:
+            assert transaction.lock([claim], {0: 0}) == []
+            assert successor.claim(group, 0, "successor").epoch == claim.epoch + 1
+            transaction.advance([claim], [Position(0, 1, 1)])
+
+    with pytest.raises(ServiceDown, match="the connection was lost"):
+        freeze()
+    successor.close()
 
 
 @contextmanager

@@ -141,5 +141,11 @@ select pg_terminate_backend(pid, 5000)
 from pg_stat_activity
 where pid = %(pid)s::int and backend_start = %(backend_start)s::timestamptz
 
+-- name: name_backend
+-- What the former connection had claimed: whoever claims it next has to find the one that may hold its locks.
+update chillflow.assembly_partitions
+set backend_pid = pg_backend_pid(), backend_start = %(own_start)s
+where backend_pid = %(pid)s and backend_start = %(backend_start)s
+
 -- name: backend_start
 select backend_start from pg_stat_activity where pid = pg_backend_pid()

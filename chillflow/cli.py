@@ -18,7 +18,7 @@ COMMANDS = {
     "backfill": ("chillflow.jobs.backfill", "curate, load and aggregate months as one job"),
     "curate": ("chillflow.jobs.curate", "months of Parquet to the lake: trips, quarantine, adjustments"),
     "load": ("chillflow.jobs.load", "curated months from the lake to PostgreSQL"),
-    "aggregate": ("chillflow.jobs.aggregate", "zone-hour KPIs of loaded months"),
+    "aggregate": ("chillflow.jobs.aggregate", "zone-hour KPIs: of months, or of what was touched"),
     "reconcile": ("chillflow.jobs.reconcile", "the stream's rows against the curated lake's, field by field"),
     "replay": ("chillflow.jobs.replay", "months as events, in the order of their times, to the topic"),
     "assemble": ("chillflow.jobs.assemble", "events to trips in PostgreSQL, exactly once, by a pool of Ray actors"),

@@ -1,12 +1,10 @@
 """The assemble job: its driver coordinates assemblers until it is told to stop, or has caught up."""
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from types import FrameType
 
 import click
 
@@ -18,6 +16,7 @@ from chillflow.errors import MachineGone, NotDrained, TopicMissing
 from chillflow.jobs import options, session
 from chillflow.jobs.leaving import leave
 from chillflow.jobs.schema import prepare
+from chillflow.jobs.stopping import Stop
 from chillflow.jobs.talk import Talk
 from chillflow.positions import Desired, Group, Topic
 from chillflow.progress import Reporter
@@ -33,23 +32,6 @@ TURN = 0.1
 
 DRAIN = 30.0
 """Seconds that assemblers have to let go."""
-
-
-class Stop:
-    """SIGTERM or SIGINT: the first asks for a graceful end, the second for one at once."""
-
-    def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.at_once = False
-
-    def __call__(self, number: int, frame: FrameType | None) -> None:
-        self.at_once = self.asked.is_set()
-        self.asked.set()
-
-    def listen(self) -> None:
-        """Ray's own handlers would end the driver on the spot."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self)
 
 
 @click.command()

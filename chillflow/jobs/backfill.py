@@ -8,8 +8,8 @@ import click
 from chillflow import console
 from chillflow.errors import ChillFlowError
 from chillflow.jobs import options, session
-from chillflow.jobs.aggregate import aggregate_month
 from chillflow.jobs.curate import curate_from, sweep, tell
+from chillflow.jobs.lake_measures import aggregate_lake
 from chillflow.jobs.load import describe, is_loaded, load_month
 from chillflow.jobs.outcomes import Outcomes, label
 from chillflow.jobs.plan import Failure
@@ -41,7 +41,7 @@ def store_month(dsn: str, lake: Lake, manifest: Manifest, load: bool) -> Stored:
     """Loads a month if it must be, and computes its KPIs."""
     began = time.monotonic()
     loaded = load_month(dsn, lake, manifest) if load else None
-    zone_hours = aggregate_month(dsn, manifest.service, Month.parse(manifest.month))
+    zone_hours = aggregate_lake(dsn, lake, manifest)
     return Stored(loaded, zone_hours, time.monotonic() - began)
 
 

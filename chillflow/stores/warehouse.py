@@ -12,7 +12,8 @@ import pyarrow as pa
 from psycopg.rows import tuple_row
 
 from chillflow.months import Month
-from chillflow.stores import aggregating, claims, loading, migrations
+from chillflow.stores import claims, loading, migrations
+from chillflow.stores.aggregates import Aggregates
 from chillflow.stores.ledger import Loaded, MonthEntry, ZonesChanged, slice_of
 from chillflow.stores.partitions import create_partition
 from chillflow.stores.postgres import Connection, address, connect, translated
@@ -80,12 +81,12 @@ class Warehouse:
             return loading.load(connection, entry, trips, quarantine, adjustments)
 
     def aggregate(self, service: str, month: Month) -> int:
-        """Recomputes the KPIs of the hours that the month's trips touch; returns the rows that changed.
+        """Computes the KPIs of all hours that the month's trips touch; returns the zone-hours that changed.
 
-        The ledger says `done`.
+        The ledger says `done`, unless rows have changed meanwhile.
         """
-        with self._connected() as connection:
-            return aggregating.aggregate(connection, service, month)
+        with Aggregates(self.dsn) as aggregates:
+            return aggregates.month(service, month)
 
     def load_zones(self, zones: Iterable[tuple[int, str, str, str]]) -> ZonesChanged:
         """Makes `zones` the rows (zone_id, borough, zone, service_zone) of the table; returns what was different."""

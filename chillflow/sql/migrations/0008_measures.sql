@@ -2,6 +2,12 @@
 -- depends: 0007_replays
 
 alter table chillflow.kpi_zone_hourly
+    alter column pickups set default 0,
+    alter column dropoffs set default 0,
+    alter column fare_sum set default 0,
+    alter column tip_sum set default 0,
+    alter column tolls_sum set default 0,
+    alter column total_sum set default 0,
     add column passengers_sum bigint not null default 0,
     add column passengers_n bigint not null default 0,
     add column distance_sum numeric(14, 2) not null default 0,
@@ -295,17 +301,18 @@ comment on column chillflow.kpi_pairs_monthly.median_fare is 'the middle one of 
 
 create table chillflow.kpi_revisions (
     service text not null,
-    month date not null,
+    slice date not null,
     revision uuid not null,
     pairs_revision uuid,
     refreshed_at timestamptz not null,
-    constraint kpi_revisions_key primary key (service, month)
+    constraint kpi_revisions_key primary key (service, slice),
+    constraint kpi_revisions_slice check (extract(day from slice) in (1, 16))
 );
 
-comment on table chillflow.kpi_revisions is 'what the KPIs of a month are known by: another revision, other KPIs';
+comment on table chillflow.kpi_revisions is 'what the KPIs of half a month are known by: another revision, other KPIs';
 comment on column chillflow.kpi_revisions.service is 'yellow or green';
-comment on column chillflow.kpi_revisions.month is 'first day of the month of the hours';
-comment on column chillflow.kpi_revisions.revision is 'a new value with every refresh of the month''s zone-hours';
+comment on column chillflow.kpi_revisions.slice is 'first day of the half month, its 1st or 16th';
+comment on column chillflow.kpi_revisions.revision is 'a new value with every refresh of its zone-hours';
 comment on column chillflow.kpi_revisions.pairs_revision is 'the revision that kpi_pairs_monthly was computed after; another one than revision: it is older';
 comment on column chillflow.kpi_revisions.refreshed_at is 'when the zone-hours were refreshed';
 

@@ -72,11 +72,6 @@ set trips = counted.trips,
 from counted
 where service = %(service)s and month = %(month)s and path = 'stream'
 
--- name: mark_aggregated
-update chillflow.months
-set status = 'done', aggregated_at = clock_timestamp()
-where service = %(service)s and month = %(month)s and path = 'batch'
-
 -- name: read_months
 select * from chillflow.months order by service, month, path
 

@@ -7,6 +7,8 @@ TABLES = {
     "quarantine": "select * from chillflow.quarantine order by service, month, reason, trip_id, source_row",
     "adjustments": "select * from chillflow.adjustments order by trip_id",
     "kpi_zone_hourly": "select * from chillflow.kpi_zone_hourly order by service, zone_id, hour",
+    "kpi_pairs_monthly": "select * from chillflow.kpi_pairs_monthly order by 1, 2, 3, 4",
+    "kpi_dirty": "select service, zone_id, hour from chillflow.kpi_dirty order by 1, 2, 3",
     "months": "select service, month, path, status, rows_in, trips, quarantined, adjustments, counts, source_size, "
     "source_checksum, rules_version from chillflow.months order by service, month, path",
     "tables": "select relname from pg_class where relnamespace = 'chillflow'::regnamespace and relkind in ('r', 'p') "

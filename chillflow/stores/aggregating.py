@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, LiteralString
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import IsolationLevel, sql
@@ -140,8 +141,15 @@ def _alone_with(connection: Connection, hours: Slice) -> Iterator[None]:
     try:
         yield
     finally:
-        if not connection.closed:
-            connection.execute(query("let_go_of_slice"))
+        let_go(connection)
+
+
+def let_go(connection: Connection) -> None:
+    """Gives the session's locks back; where that fails, by its end."""
+    try:
+        connection.execute(query("let_go_of_slice"))
+    except psycopg.Error:
+        connection.close()
 
 
 @contextmanager

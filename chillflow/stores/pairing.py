@@ -6,7 +6,7 @@ from psycopg import sql
 
 from chillflow.kpis import MEASURES
 from chillflow.months import Month
-from chillflow.stores.aggregating import snapshot
+from chillflow.stores.aggregating import let_go, snapshot
 from chillflow.stores.ledger import slice_of
 from chillflow.stores.postgres import Connection
 from chillflow.stores.queries import query
@@ -27,8 +27,7 @@ def refresh_pairs(connection: Connection, service: str, month: Month) -> int:
         revisions = {"slices": [row["slice"] for row in seen], "revisions": [row["revision"] for row in seen]}
         connection.execute(query("mark_pairs"), names | revisions)
     finally:
-        if not connection.closed:
-            connection.execute(query("let_go_of_slice"))
+        let_go(connection)
     return changed
 
 

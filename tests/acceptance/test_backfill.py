@@ -94,6 +94,22 @@ def test_the_steps_alone_and_both_services_side_by_side_give_the_same(new_cli, s
     assert dump(by_steps.dsn) == dump(at_once.dsn)
 
 
+def test_all_ways_of_aggregating_give_what_a_backfill_gave(cli, synthetic):
+    cli.run("backfill", "yellow", "2018-11", "--source", str(synthetic))
+    before = dump(cli.dsn)
+
+    for way in (["yellow", "2018-11"], ["yellow", "2018-11", "--from", "lake"], []):
+        with psycopg.connect(cli.dsn) as connection:
+            connection.execute("insert into chillflow.kpi_dirty (service, hour) select distinct service, hour "
+                               "from chillflow.kpi_zone_hourly")  # fmt: skip
+            connection.execute("delete from chillflow.kpi_zone_hourly")
+        cli.run("aggregate", *way)
+        assert dump(cli.dsn) == before
+    assert "is not in the warehouse" in cli.run("aggregate", "green", "2019-05", code=1).stderr
+    assert "is not in the lake" in cli.run("aggregate", "green", "2019-05", "--from", "lake", code=1).stderr
+    assert "MONTHS are missing" in cli.run("aggregate", "green", code=2).stderr
+
+
 def test_a_month_whose_file_changed_is_done_again(cli, synthetic, tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()

@@ -8,7 +8,7 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-k8s lint bench schemas image lock upgrade clean
+.PHONY: help setup demo test lint bench schemas image secrets lock upgrade clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,9 @@ image: ## build the container image chillflow:dev (IMAGE names another, BASE ano
 	@docker build --file cluster/Dockerfile --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	    --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
 	    --build-arg REVISION=$$(git describe --always --dirty --abbrev=12 2>/dev/null || echo unknown) .
+
+secrets: ## make .secrets, passwords and token of compose.yaml, where there are none
+	@sh cluster/secrets.sh
 
 upgrade: LOCK_OPTIONS = --upgrade
 upgrade: lock ## pin all dependencies at their newest

@@ -8,6 +8,8 @@ from pathlib import Path
 from chillflow.errors import BadSetting
 
 TLC = "https://d37ci6vzurychx.cloudfront.net/trip-data"
+FILES = ("CHILLFLOW_POSTGRES_DSN_FILE", "CHILLFLOW_REDIS_URL_FILE")
+"""Settings that hold passwords may lie in files, as containers are given them."""
 
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -63,7 +65,7 @@ class Settings:
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
         """Settings from `environ`; an empty variable counts as unset. Raises BadSetting."""
-        given = {name: value for name, value in environ.items() if value}
+        given = _with_files({name: value for name, value in environ.items() if value})
         home = Path(given.get("CHILLFLOW_HOME", ".chillflow")).absolute()
         return cls(
             home=home,
@@ -83,7 +85,7 @@ class Settings:
 def for_jobs(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The settings of `environ` as a job in another folder has to be given them."""
     given = {name: value for name, value in environ.items() if name.startswith("CHILLFLOW_") and value}
-    for name in ("CHILLFLOW_HOME", "CHILLFLOW_LAKE", "CHILLFLOW_RAW", "CHILLFLOW_SOURCE", "CHILLFLOW_KAFKA_CA"):
+    for name in ("CHILLFLOW_HOME", "CHILLFLOW_LAKE", "CHILLFLOW_RAW", "CHILLFLOW_SOURCE", "CHILLFLOW_KAFKA_CA", *FILES):
         if name in given and "://" not in given[name]:
             given[name] = os.path.abspath(given[name])
     return given
@@ -101,6 +103,23 @@ def _one_of(choices: tuple[str, ...], variable: str, given: Mapping[str, str]) -
     if text.upper() not in choices:
         raise BadSetting(variable, text, f"one of {', '.join(choices)}")
     return text.upper()
+
+
+def _with_files(given: dict[str, str]) -> dict[str, str]:
+    return given | {name.removesuffix("_FILE"): _content(name, given) for name in FILES if name in given}
+
+
+def _content(name: str, given: Mapping[str, str]) -> str:
+    path, plain = given[name], name.removesuffix("_FILE")
+    if plain in given:
+        raise BadSetting(name, path, f"a file only where {plain} is not set")
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, ValueError) as fault:
+        raise BadSetting(name, path, "a file that can be read") from fault
+    if not text:
+        raise BadSetting(name, path, "a file that is not empty")
+    return text
 
 
 def _cpus(text: str) -> int:

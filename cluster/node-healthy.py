@@ -1,4 +1,4 @@
-#!/usr/local/bin/python -ISE
+#!/usr/local/bin/python -IS
 """Exit code 0 if this Ray node lives, as its own agent says; else one line says why. Imports no Ray."""
 
 import sys

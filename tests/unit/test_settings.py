@@ -9,7 +9,7 @@ import pytest
 
 from chillflow.errors import BadSetting
 from chillflow.jobs.session import kafka_config
-from chillflow.settings import Settings, for_jobs
+from chillflow.settings import FILES, Settings, for_jobs
 from tests.fix_embedded import REPO, Cli
 
 
@@ -30,6 +30,36 @@ def test_a_wrong_setting_ends_a_command_in_one_sentence(tmp_path: Path) -> None:
     assert cli.run("status", code=2).stderr == (
         "chillflow: CHILLFLOW_CPUS is 'two'; set it to a whole number from 1 on, or unset it\n"
     )
+
+
+def test_a_password_may_lie_in_a_file(tmp_path: Path) -> None:
+    secret = tmp_path / "dsn"
+    secret.write_text("postgresql://u:SECRET@db/x\n")
+    settings = Settings.read({"CHILLFLOW_POSTGRES_DSN_FILE": str(secret), "CHILLFLOW_REDIS_URL_FILE": ""})
+    assert (settings.postgres_dsn, settings.redis_url) == ("postgresql://u:SECRET@db/x", None)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, "a file that can be read"), (b" \n", "a file that is not empty"),
+                              (b"\xff\xfe", "a file that can be read")],
+)  # fmt: skip
+def test_a_file_of_a_secret_that_is_not_there_is_named(
+    name: str, content: bytes | None, expected: str, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    if content is not None:
+        secret.write_bytes(content)
+    with pytest.raises(BadSetting) as caught:
+        Settings.read({name: str(secret)})
+    assert str(caught.value) == f"{name} is '{secret}'; set it to {expected}, or unset it"
+
+
+def test_a_secret_is_given_once(tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("redis://cache")
+    with pytest.raises(BadSetting, match="a file only where CHILLFLOW_REDIS_URL is not set"):
+        Settings.read({"CHILLFLOW_REDIS_URL_FILE": str(secret), "CHILLFLOW_REDIS_URL": "redis://other"})
 
 
 DSNS = [

@@ -8,7 +8,7 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint bench schemas image secrets lock upgrade clean
+.PHONY: help setup demo test test-compose test-k8s lint actionlint audit bench schemas image secrets wheel lock upgrade clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,10 +25,19 @@ test: setup ## run all tests
 test-k8s: setup ## deploy to the Kubernetes of kubectl's context and test there (docs/kubernetes.md)
 	@CHILLFLOW_TEST_KUBERNETES=$${CHILLFLOW_TEST_KUBERNETES:-delete} $(BIN)/python -m pytest -x --durations=0 -s tests/deploy
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff and mypy; the linters of shell, YAML, Dockerfile, Compose and workflows
 	@$(BIN)/python -m ruff check
 	@$(BIN)/python -m ruff format --check
 	@$(BIN)/python -m mypy
+	@$(BIN)/yamllint --strict .
+	@$(BIN)/shellcheck .ci/run cluster/*.sh
+	@$(BIN)/hadolint cluster/Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/zizmor --quiet --offline --persona pedantic .github
+
+actionlint: ## lint the workflows more closely; needs Go
+	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 bench: setup ## measure start, curation, memory and load beside their peers (two minutes)
 	@$(BIN)/python -m benchmarks
@@ -37,6 +46,9 @@ schemas: setup ## write what docs/ tells of the code anew: the events' JSON Sche
 	@$(BIN)/python -m chillflow.event_schemas docs/schemas
 	@$(BIN)/python -m chillflow.kpi_page docs/kpis.md
 
+test-compose: setup image ## run compose.yaml, the demo's jobs on it, and kill each of its services; needs Docker
+	@CHILLFLOW_IMAGE=$(IMAGE) $(BIN)/python -m pytest tests/compose
+
 image: ## build the container image chillflow:dev (IMAGE names another, BASE another base image)
 	@docker build --file cluster/Dockerfile --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE)) \
 	    --build-arg VERSION=$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) \
@@ -44,6 +56,24 @@ image: ## build the container image chillflow:dev (IMAGE names another, BASE ano
 
 secrets: ## make .secrets, passwords and token of compose.yaml, where there are none
 	@sh cluster/secrets.sh
+
+audit: ## ask the package index whether what is pinned has known vulnerabilities
+	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp"; \
+	"$$tmp/bin/python" -m pip --disable-pip-version-check --no-input --quiet install pip-audit; \
+	"$$tmp/bin/pip-audit" --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+
+wheel: ## build dist/: the wheel and the source archive; and try the wheel in an environment of its own
+	@rm -rf dist; set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	$(PYTHON) -m venv "$$tmp"; \
+	pip="$$tmp/bin/python -m pip --disable-pip-version-check --no-input --quiet"; \
+	$$pip install build; \
+	$$pip install --require-hashes --no-deps -r cluster/build.lock; \
+	"$$tmp/bin/python" -m build --no-isolation --outdir dist . >/dev/null; \
+	$$pip install --require-hashes --no-deps -r cluster/requirements.lock; \
+	$$pip install --no-deps --no-index dist/*.whl; \
+	cd "$$tmp" && bin/chillflow --version && bin/python -m pip check
+	@ls -l dist
 
 upgrade: LOCK_OPTIONS = --upgrade
 upgrade: lock ## pin all dependencies at their newest
@@ -56,7 +86,7 @@ lock: ## pin what pyproject.toml asks for, for every Python and platform; what i
 	pin() { env $${index:+UV_DEFAULT_INDEX="$$index"} "$$tmp/bin/uv" pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header "$$@"; }; \
 	pin --extra embedded --extra report --extra dev $(LOCK_OPTIONS) pyproject.toml -o requirements.lock; \
-	pin --constraint requirements.lock pyproject.toml -o cluster/requirements.lock; \
+	pin --constraint requirements.lock --extra report pyproject.toml -o cluster/requirements.lock; \
 	echo hatchling | pin --constraint requirements.lock --no-annotate - -o cluster/build.lock
 
 clean: ## remove .venv and caches; .chillflow, which holds data, stays

@@ -8,7 +8,7 @@ import urllib.request
 URL = "http://127.0.0.1:52365/api/healthz"
 
 try:
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(URL, timeout=4) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(URL, timeout=8) as answer:
         answer.read()
 except urllib.error.HTTPError as fault:
     sys.exit(f"this Ray node is not well: {', '.join(fault.read().decode(errors='replace').split())}")

@@ -11,10 +11,16 @@ import sys
 import time
 from pathlib import Path
 
-PATIENCE = 60.0
+PATIENCE = float(os.environ.get("RAY_NODE_PATIENCE", "60"))
 OWN, EACH_CPU = 768, 512
 """MiB that Ray's own processes take, and that a worker process takes at least."""
 SLOTS_OF_A_CPU = 4
+PORTS = {
+    "node-manager-port": 6380, "object-manager-port": 6381, "metrics-export-port": 8080,
+    "runtime-env-agent-port": 52364,
+    "dashboard-agent-listen-port": 52365, "dashboard-agent-grpc-port": 52366,
+}  # fmt: skip
+"""Given, since for ports that its agents choose themselves a node waits 15 s, and gives up on a busy machine."""
 
 
 def refuse(why: str) -> None:
@@ -80,7 +86,8 @@ def main() -> None:
         await_head(sys.argv[2])
         role = [f"--address={sys.argv[2]}"]
     options = [
-        *role, "--block", f"--num-cpus={cpus}", f"--object-store-memory={store << 20}", "--log-color=false",
+        *role, *(f"--{name}={port}" for name, port in PORTS.items()), "--block",
+        f"--num-cpus={cpus}", f"--object-store-memory={store << 20}", "--log-color=false",
         f"--resources={json.dumps({'assembler_slot': SLOTS_OF_A_CPU * cpus} if cpus else {})}", "--disable-usage-stats",
     ]  # fmt: skip
     os.execv(sys.executable, [sys.executable, "-m", "ray.scripts.scripts", "start", *options])

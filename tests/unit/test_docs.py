@@ -17,7 +17,7 @@ from chillflow.curation import RULES
 from chillflow.metrics import METRICS
 
 REPO = Path(__file__).parents[2]
-DOCS = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
+DOCS = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted((REPO / "docs").rglob("*.md"))]
 HOSTS = [
     ".".join(parts)
     for parts in (

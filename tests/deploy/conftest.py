@@ -26,8 +26,8 @@ def dev(images: Path) -> Iterator[None]:
     k8s.kubectl("apply", f"--kustomize={k8s.OVERLAYS / 'dev'}")
     k8s.kubectl("wait", "--for=condition=Available", "deployment", "--all", "--timeout=600s")
     k8s.kubectl("wait", "--for=condition=Complete", "job/chillflow-migrate", "--timeout=600s")
-    k8s.kubectl("wait", "--for=condition=HeadPodReady", "raycluster/chillflow", "--timeout=600s")
-    k8s.until(lambda: k8s.ready(k8s.pods("headgroup")[0]), "the head is ready")
+    # Not by the RayCluster's conditions: after a second `apply` their generation is not that of the object any more.
+    k8s.until(lambda: any(map(k8s.ready, k8s.pods("headgroup"))), "the head is ready")
     yield
     if not k8s.keep():
         k8s.kubectl("delete", "rayjob", "--all", "--timeout=180s")

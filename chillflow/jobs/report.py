@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +49,10 @@ def report(months: tuple[Month, ...] | None, target: Path, data: Path | None, as
 
     settings = Settings.read()
     _check_target(target)
-    with ThreadPoolExecutor(1) as beside:
-        scripts = beside.submit(vega.bundle, settings.home / "cache")
-        dsn = session.postgres_dsn(settings)
-        ledger = _ledger(dsn, months)
-        facts = reporting.read_facts(dsn, ledger)
-        top, sections = headline.headline(facts), contents.sections(facts)
-        text = page.render(facts, top, sections, scripts.result())
+    dsn = session.postgres_dsn(settings)
+    facts = reporting.read_facts(dsn, _ledger(dsn, months))
+    top, sections = headline.headline(facts), contents.sections(facts)
+    text = page.render(facts, top, sections, vega.bundle(settings.home / "cache"))
     _write(target, text)
     figures = [top, *(figure for section in sections for figure in section.figures)]
     written = [str(path) for path in files.write(figures, data)] if data else []

@@ -58,7 +58,7 @@ def main() -> None:
     for name in EXTERNAL:
         os.environ.pop(name, None)
     os.environ["CHILLFLOW_HOME"] = str(home)
-    files = os.path.relpath(home / "tlc")
+    files, report = os.path.relpath(home / "tlc"), os.path.relpath(home / "report.html")
     _make_room(home)
     began = time.monotonic()
     try:
@@ -76,12 +76,28 @@ def main() -> None:
         _show("law 2: the stream's rows are the batch path's, field by field", "reconcile", "yellow", STREAM)
         _show("what became of each row", "months")
         _show("law 1: rows in = trips + quarantine + adjustments", "psql", "-c", ACCOUNT)
+        headline = _report(report)
     finally:
         _show("the services stop; their data stays", "down")
     click.secho(f"\nDone in {time.monotonic() - began:.0f} s. To look around yourself:\n", bold=True)
     command = f"CHILLFLOW_HOME={os.path.relpath(home)} {os.path.relpath(Path(sys.executable).parent)}/chillflow"
     for example in ("up", "psql", "months", "partitions", "down"):
         click.echo(f"    {command} {example}")
+    click.secho(f"\nThe report, to be opened in a browser: {report}", bold=True)
+    click.echo(f"yellow {BATCH}: {headline}")
+
+
+def _report(path: str) -> str:
+    """Makes the report of the month that came by file; returns its headline figures in a line."""
+    command = ("report", "--months", BATCH, "--to", path)
+    _tell("its KPIs as a page of maps, charts and tables", command)
+    done = subprocess.run(
+        [sys.executable, "-m", "chillflow.cli", *command], check=False, stderr=subprocess.PIPE, text=True
+    )
+    click.echo(done.stderr, err=True, nl=False)
+    if done.returncode:
+        raise DemoFailed(f"chillflow report ended with exit code {done.returncode}")
+    return done.stderr.splitlines()[-1]
 
 
 def _make_room(home: Path) -> None:

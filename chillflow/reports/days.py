@@ -5,6 +5,7 @@ import datetime as dt
 import altair as alt
 import polars as pl
 
+from chillflow.months import Month
 from chillflow.reports import sums, wall_time
 from chillflow.reports.facts import Facts
 from chillflow.reports.figure import DATA, LEVEL, Figure, axis, label, tooltips
@@ -101,6 +102,8 @@ def clock_changes(facts: Facts) -> Figure | None:
     rows = []
     for day, change in changes.items():
         for service in sums.services(facts):
+            if Month.of(day) not in facts.months_of(service):
+                continue
             of = facts.hours if service == sums.ALL else facts.hours.filter(service=service)
             pickups = dict(of.group_by("at").agg(col("pickups").sum()).iter_rows())
             rows += [_hour(service, day, hour, change, pickups) for hour in range(24)]

@@ -49,7 +49,7 @@ def render(facts: Facts, top: Figure, sections: Sequence[Section], vega: str) ->
         lead=_lead(facts),
         services=[(service, NAMES[service]) for service in services],
         chosen=services[0] if services else "",
-        zones=[zone for zone in ZONES if zone.id in set(facts.zones["zone_id"])],
+        zones=ZONES,
         tiles=headline.tiles(top),
         meanings={column.label: column.meaning for column in _used(top, *figures) if column.meaning},
         alerts=account.alerts(facts),

@@ -23,8 +23,11 @@ def figures(facts: Facts) -> list[Figure]:
 
 def zones(facts: Facts) -> Figure:
     """The whole time by zone: one map for each measure."""
-    summed = sums.sums(facts.zones, "zone_id").join(PLACES, on="zone_id")
-    table = summed.select(
+    summed = sums.sums(facts.zones, "zone_id")
+    everywhere = PLACES.join(summed.select("service").unique(), how="cross")
+    table = everywhere.join(summed, on=["service", "zone_id"], how="left").with_columns(
+        col("pickups", "dropoffs", "total_sum").fill_null(0)
+    ).select(
         "service", "zone_id", "zone", "borough", "pickups", "dropoffs", sums.NET_FLOW, sums.REVENUE, sums.MPH,
         sums.TIP_SHARE,
     ).sort("service", "pickups", descending=[False, True], maintain_order=True)  # fmt: skip

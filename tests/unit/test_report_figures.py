@@ -73,7 +73,7 @@ def test_no_ratio_of_the_report_rests_on_fewer_than_ten_trips() -> None:
     trips = dict(few.zones.group_by("zone_id").agg(col("pickups").sum()).iter_rows())
     assert min(trips.values()) < 10
     for row in places.zones(few).table.iter_rows(named=True):
-        if trips[row["zone_id"]] < 10:
+        if trips.get(row["zone_id"], 0) < 10:
             assert (row["mph"], row["tip_share"]) == (None, None)
     flows = places.pairs(few).table
     assert flows.filter(col("trips") < 10)["median_fare"].null_count() == len(flows.filter(col("trips") < 10)) > 0
@@ -103,7 +103,8 @@ def test_the_double_hour_is_shown_as_two_and_averaged_over_two() -> None:
     figure = days.clock_changes(autumn())
     assert figure is not None
     assert figure.table.filter(hour="01:00")["note"].unique().to_list() == ["two hours in one"]
-    assert set(figure.table["day"]) == {"2018-11-04", "2019-11-03"}
+    assert set(figure.table.filter(service="yellow")["day"]) == {"2018-11-04", "2019-11-03"}
+    assert set(figure.table.filter(service="green")["day"]) == {"2019-11-03"}
     week = hours.week(autumn()).table.filter(col("zone_id").is_null()).filter(service="green", weekday="Sun", hour="01")
     given = autumn().week.filter(service="green", weekday=7, hour=1)
     assert week["pickups_per_hour"].item() == pytest.approx(given["pickups"].sum() / 5, abs=0.01)

@@ -51,15 +51,23 @@ async function draw(name) {
   const figure = figures[name];
   const place = document.querySelector(`#${name} .chart`);
   if (!place) return;
+  const rows = chosen(figure);
+  showNone(name, !rows.length);
+  if (!rows.length) {
+    figure.view?.finalize();
+    figure.view = null;
+    place.replaceChildren();
+    return;
+  }
   const spec = structuredClone(figure.charts[figure.variant]);
   delete spec.$schema;
   delete spec.config;
   if (name === "zones") spec.height = Math.min(640, Math.max(340, place.clientWidth * 0.95));
-  spec.datasets = { figure: chosen(figure), ...(name === "zones" ? { shapes } : {}) };
+  spec.datasets = { figure: rows, ...(name === "zones" ? { shapes } : {}) };
   figure.view?.finalize();
   const made = await vegaEmbed(place, spec, { actions: false, renderer: "svg", config: theme(), tooltip: { theme: "custom" } });
   figure.view = made.view;
-  showNone(name);
+  place.querySelector("svg").setAttribute("aria-hidden", "true"); /* the table tells it in words */
   if (name === "zones") {
     made.view.addEventListener("click", (event, item) => choose(item?.datum?.zone_id ?? null));
     made.view.signal("chosen", state.zone);
@@ -67,17 +75,16 @@ async function draw(name) {
   }
 }
 
-function showNone(name) {
-  const none = document.querySelector(`#${name} .none`);
-  if (!none) return;
-  none.hidden = chosen(figures[name]).length > 0;
-  document.querySelector(`#${name} .chart`).hidden = !none.hidden;
+function showNone(name, isNone) {
+  document.querySelector(`#${name} .none`).hidden = !isNone;
+  document.querySelector(`#${name} .chart`).hidden = isNone;
 }
 
 async function update(name) {
   const figure = figures[name];
-  if (figure.view) await figure.view.data("figure", chosen(figure)).runAsync();
-  showNone(name);
+  const rows = chosen(figure);
+  if (figure.view && rows.length) await figure.view.data("figure", rows).runAsync();
+  else if (figure.variant) await draw(name);
   const table = document.querySelector(`#${name} details.table`);
   if (table?.open) fill(name, table);
   tell(name);

@@ -28,7 +28,7 @@ def warehouse() -> dict[str, tuple[int, str]]:
 
 def ask(sql: str) -> list[list[str]]:
     said = k8s.kubectl("exec", "deployment/postgres", "--", "psql", "-U", "chillflow", "-h", "127.0.0.1", "-AtF", "\t",
-                       "-c", sql, code=None)  # fmt: skip
+                       "-c", sql)  # fmt: skip
     return [line.split("\t") for line in said.splitlines()]
 
 

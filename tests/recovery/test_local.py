@@ -161,7 +161,9 @@ def test_a_driver_joins_at_the_address_that_status_gives(whole: Cli) -> None:
 
 
 def test_a_shell_can_be_told_of_the_ray_head(whole: Cli) -> None:
-    program = "import ray; ray.init(log_to_driver=False, logging_level='ERROR'); print(ray.get_gcs_address())"
+    program = (
+        "import ray; ray.init(log_to_driver=False, logging_level='ERROR'); print(ray.get_runtime_context().gcs_address)"
+    )
     script = f"eval \"$('{sys.executable}' -m chillflow.cli status --export)\"; '{sys.executable}' -c \"{program}\""
     done = subprocess.run(
         ["sh", "-c", script], env=whole.env, cwd=REPO, capture_output=True, text=True, timeout=60, check=True

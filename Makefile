@@ -8,7 +8,7 @@ TOO_OLD := "ChillFlow needs Python 3.11 to 3.13, but %s is %s.\nName another one
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-compose test-k8s lint actionlint audit bench schemas image secrets wheel lock upgrade clean
+.PHONY: help setup demo test soak test-compose test-k8s lint actionlint audit bench schemas image secrets wheel lock upgrade clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,6 +24,10 @@ test: setup ## run all tests
 
 test-k8s: setup ## deploy to the Kubernetes of kubectl's context and test there (docs/kubernetes.md)
 	@CHILLFLOW_TEST_KUBERNETES=$${CHILLFLOW_TEST_KUBERNETES:-delete} $(BIN)/python -m pytest -x --durations=0 -s tests/deploy
+
+soak: setup ## simulate 20,000 seeds of faults (an hour); a failing one is named, and replays exactly
+	@CHILLFLOW_TEST_SEEDS=$${CHILLFLOW_TEST_SEEDS:-20000} $(BIN)/python -m pytest -q \
+	    tests/recovery/test_simulation.py tests/recovery/test_coordinated.py
 
 lint: setup ## ruff and mypy; the linters of shell, YAML, Dockerfile, Compose and workflows
 	@$(BIN)/python -m ruff check

@@ -35,6 +35,7 @@ class Process:
     store: MemoryTripStore
     running: Iterator[str] | None = None
     frozen: bool = False
+    at: str = "rest"
 
     def advance(self) -> str | None:
         """One numbered step further; None where a turn has ended."""
@@ -43,6 +44,7 @@ class Process:
         step = next(self.running, None)
         if step is None:
             self.running = None
+        self.at = step or "rest"
         return step
 
 
@@ -67,13 +69,15 @@ class Simulation:
         self._group = self._admin.take_group(GROUP, self.topic, None)
         self._owners: dict[int, str] = {}
         self._old: dict[tuple[str, str, int], bytes] = {}
+        self.faults: set[str] = set()
+        """The kinds of faults that were committed."""
 
     def run(self, steps: int = 150) -> None:
         """Faults for a while, then none until all is settled."""
         actions: list[tuple[int, Action]] = [
-            (60, self._advance), (14, self._send), (6, self._own), (2, self._crash), (2, self._freeze), (3, self._thaw),
+            (60, self._advance), (14, self._send), (6, self._own), (3, self._crash), (3, self._freeze), (3, self._thaw),
             (2, self._move), (1, self._take_group), (1, self._lose_answer), (1, self._toggle_warehouse),
-            (1, self._toggle_log), (1, self._harm_checkpoints), (2, self._pass_time),
+            (1, self._toggle_log), (1, self._harm_checkpoints), (2, self._pass_time), (2, self._retain),
         ]  # fmt: skip
         weights = [weight for weight, _ in actions]
         for _ in range(steps):
@@ -141,6 +145,8 @@ class Simulation:
             if stuck:
                 name = self.dice.choice(sorted(self.processes))
                 self._owners[partition] = name
+                if any(partition in zombie.loop.held for zombie in self.gone):
+                    self.faults.add("two owners")
                 self.processes[name].loop.assign(self._group, partition)
 
     def _has(self, process: Process, partition: int) -> bool:
@@ -160,6 +166,7 @@ class Simulation:
         if self.processes:
             name = self.dice.choice(sorted(self.processes))
             process = self.processes.pop(name)
+            self.faults.add(f"crash after {process.at}")
             self._say(process, "crashes")
             process.store.close()
 
@@ -170,10 +177,13 @@ class Simulation:
             process = self.processes.pop(name)
             process.frozen = True
             self.gone.append(process)
+            self.faults.add(f"freeze after {process.at}")
             self._say(process, "freezes")
 
     def _thaw(self) -> None:
         for process in self.gone:
+            if process.frozen and process.loop.held:
+                self.faults.add("zombie")
             process.frozen = False
 
     def _move(self) -> None:
@@ -182,25 +192,33 @@ class Simulation:
         partition = self.dice.choice(sorted(self._owners))
         process = self.processes.get(self._owners[partition])
         if process is not None:
+            if partition in process.loop.held:
+                self.faults.add("move")
             process.loop.release(partition)
             del self._owners[partition]
 
     def _take_group(self) -> None:
         """Another coordinator takes the group: the former one's claims fail from now on."""
-        self._retry(lambda: setattr(self, "_group", self._admin.take_group(GROUP, self.topic, None)))
+        if self._retry(lambda: setattr(self, "_group", self._admin.take_group(GROUP, self.topic, None))):
+            self.faults.add("another coordinator")
 
     def _lose_answer(self) -> None:
         for process in self.processes.values():
             process.store.lose_commit_answer = self.dice.choice(("before", "after", "later"))
+            process.store.lost_answers = self.faults
 
     def _toggle_warehouse(self) -> None:
         self.warehouse.away = not self.warehouse.away
+        self.faults.add("PostgreSQL away")
 
     def _toggle_log(self) -> None:
         self.log.away = not self.log.away
+        self.faults.add("Kafka away")
 
     def _harm_checkpoints(self) -> None:
         harm = self.dice.randrange(4)
+        if self.checkpoints.saved:
+            self.faults.add(("snapshots missing", "snapshots corrupt", "Redis away", "snapshots stale")[harm])
         if harm == 0:
             self.checkpoints.flush()
         elif harm == 1:
@@ -213,6 +231,16 @@ class Simulation:
 
     def _pass_time(self) -> None:
         self.clock.pause(self.dice.choice((1.0, 30.0)))
+
+    def _retain(self) -> None:
+        """Retention takes all that no open trip needs, as PostgreSQL says."""
+        if self.log.away:
+            return
+        for (name, partition), row in self.warehouse.partitions.items():
+            first = row.position.rewind_offset
+            if first > self.log.find(name).first[partition]:
+                self.log.delete_records(name, partition, first)
+                self.faults.add("retention")
 
     def _retry(self, action: Action) -> bool:
         try:

@@ -29,12 +29,13 @@ class MemoryTripStore:
     """TripStore over a MemoryWarehouse: one connection, which is made anew by the call after the one that lost it.
 
     `lose_commit_answer`: the next COMMIT raises OutcomeUnknown: not done ("before"), done ("after"), or under way
-    until somebody else waits for its rows ("later").
+    until somebody else waits for its rows ("later"). `lost_answers` hears of each.
     """
 
     def __init__(self, warehouse: MemoryWarehouse) -> None:
         self.warehouse = warehouse
         self.lose_commit_answer: Answer | None = None
+        self.lost_answers: set[str] = set()
         self.open: MemoryTransaction | None = None
         self.pid: int | None = None
         self._lost = False
@@ -167,6 +168,7 @@ class MemoryTripStore:
         if answer is None:
             mine.apply()
             return
+        self.lost_answers.add(f"COMMIT without an answer: {answer}")
         self.warehouse.backends.pop(self.pid or 0, None)
         self.pid = None
         mine.committing = True

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 import psycopg
 import pytest
+import redis
 
 from chillflow.events import key_of
 from chillflow.stores.eventlog import ensure_topic
 from chillflow.stores.log_writer import KafkaWriter
 from chillflow.stores.warehouse import Warehouse
-from tests.fix_embedded import Cli
+from tests.fix_brokers import Embedded
 from tests.recovery.loop_process import CRASHED
 from tests.simulated import expected
 from tests.stream_samples import rides
@@ -29,9 +30,8 @@ EVENTS.sort(
 
 
 @pytest.fixture(scope="module")
-def services(embedded: Cli) -> dict[str, str]:
-    found = embedded.json("status")
-    return {"redis": found["redis"], "kafka": found["kafka"]}
+def services(embedded_brokers: Embedded) -> dict[str, str]:
+    return {"redis": embedded_brokers.redis, "kafka": embedded_brokers.kafka}
 
 
 @pytest.fixture
@@ -73,3 +73,14 @@ def test_after_a_crash_at_any_step_the_next_process_goes_on(services, topic, pos
     with Warehouse(postgres_dsn) as warehouse:
         whole = {trip_id: warehouse.trip(trip_id)[0] for trip_id in list(true)[:10]}
     assert all(row["source"] == "stream" for row in whole.values())
+
+
+def test_two_that_die_in_their_recovery_leave_it_to_the_third(services, topic, postgres_dsn):
+    """Fault 5, without snapshots: the log is read again from rewind_offset each time."""
+    assert assemble(services, topic, postgres_dsn, crash="3", times=6) == CRASHED
+    for crash in ("R4", "R4", None):
+        with redis.Redis.from_url(services["redis"]) as store:
+            store.delete(*store.keys(f"*{topic}*"), "one at least")
+        code = assemble(services, topic, postgres_dsn, crash=crash, times=1)
+        assert code == (CRASHED if crash else 0)
+    assert tables(postgres_dsn) == {trip_id: row.table for trip_id, row in expected(EVENTS).items()}

@@ -4,6 +4,7 @@ A defect that no longer applies to the source text is a failure too: then the li
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,13 +19,14 @@ SEEDS = "300"
 
 @dataclass(frozen=True)
 class Defect:
-    """A text of a file and what it is replaced by; `by` is what has to catch it."""
+    """A text of a file and what it is replaced by; `by` is what has to catch it. `also`: a second text of that file."""
 
     name: str
     file: str
     old: str
     new: str
     by: tuple[str, ...] = ("-m", "tests.mutant", SEEDS)
+    also: tuple[str, str] | None = None
 
 
 CONTRACT = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contract/test_trip_store.py")
@@ -32,7 +34,9 @@ CONTRACT = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/contrac
 SNAPSHOTS = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/unit/test_snapshots.py")
 
 DEFECTS = (
-    Defect("no epoch check", "testing/transactions.py", "row.epoch != claim.epoch or ", ""),
+    Defect("no epoch check", "testing/transactions.py", "row.epoch != claim.epoch or ", "",
+           also=("            if self.warehouse.partitions[place].epoch != claim.epoch:\n"
+                 "                raise Fenced(claim.partition)\n", "")),
     Defect("no epoch check in SQL", "sql/queries/assembling.sql", " and p.epoch = mine.epoch", "", CONTRACT),
     Defect("no next_offset check in SQL", "sql/queries/assembling.sql",
            " and p.next_offset = mine.begin", "", CONTRACT),
@@ -83,18 +87,44 @@ def mutated(defect: Defect, folder: Path) -> Path:
     (folder / "pyproject.toml").symlink_to(REPO / "pyproject.toml")
     file = folder / "chillflow" / defect.file
     text = file.read_text()
-    assert text.count(defect.old) == 1, f"{defect.file} has {text.count(defect.old)} times: {defect.old!r}"
-    file.write_text(text.replace(defect.old, defect.new))
+    for old, new in ((defect.old, defect.new), *([defect.also] if defect.also else [])):
+        assert text.count(old) == 1, f"{defect.file} has {text.count(old)} times: {old!r}"
+        text = text.replace(old, new)
+    file.write_text(text)
     return folder
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name.replace(" ", "-"))
 def test_every_defect_is_caught(defect: Defect, tmp_path: Path) -> None:
     folder = mutated(defect, tmp_path / "mutant")
-    env = os.environ | {"PYTHONPATH": str(folder), "POLARS_MAX_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = os.environ | {
+        "PYTHONPATH": str(folder),
+        "POLARS_MAX_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "COLUMNS": "400",
+    }
     done = subprocess.run(
         [sys.executable, *defect.by], cwd=folder, env=env, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 1, f"nobody noticed: {defect.name}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    assert "seed " in done.stdout or "FAILED" in done.stdout, done.stdout + done.stderr
-    print(f"{defect.name}: {done.stdout.strip().splitlines()[-1]}")
+    by = caught_by(done.stdout)
+    assert by, f"{defect.name} broke something else than a law\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    print(f"{defect.name}: caught by {by}")
+
+
+def caught_by(said: str) -> str | None:
+    """The seed whose invariant was broken, or the test whose assertion failed; None for a crash of another kind."""
+    if seed := re.search(r"^(seed \d+): AssertionError: (.*)", said, re.M):
+        return f"{seed[1]}: {seed[2]}"
+    test = re.search(r"^FAILED \S+?::(.+?) - (AssertionError|assert |Failed: DID NOT RAISE)", said, re.M)
+    return test[1] if test and not re.search(r"^ERROR ", said, re.M) else None
+
+
+def test_a_crash_of_another_kind_is_no_catch() -> None:
+    assert caught_by("seed 4: AssertionError: trips 3: beside\n..") == "seed 4: trips 3: beside"
+    assert caught_by("seed 4: TypeError: not callable") is None
+    assert caught_by("FAILED tests/x.py::test_it[in PostgreSQL] - AssertionError: no") == "test_it[in PostgreSQL]"
+    assert caught_by("FAILED tests/x.py::test_it - assert [] == [0]") == "test_it"
+    assert caught_by("FAILED tests/x.py::test_it - Failed: DID NOT RAISE <class 'Fenced'>") == "test_it"
+    assert caught_by("FAILED tests/x.py::test_it - ImportError: no") is None
+    assert caught_by("ERROR tests/x.py - ImportError: no") is None

@@ -27,6 +27,7 @@ COMMANDS = {
     "submit": ("chillflow.commands.submit", "any of the jobs on a Ray cluster, followed to its end"),
     "jobs": ("chillflow.commands.submit", "submitted jobs: list, follow, stop"),
     "report": ("chillflow.jobs.report", "the KPIs as a page of maps, charts and tables, without a network"),
+    "kpis": ("chillflow.commands.kpis", "trips, money and speed by place and time"),
     "months": ("chillflow.commands.look", "what became of each month"),
     "dead-letters": ("chillflow.commands.leftovers", "records that could not be read, and why"),
     "incomplete": ("chillflow.commands.leftovers", "trips that lack an event"),

@@ -413,6 +413,29 @@ class MonthNotLoaded(ChillFlowError):
 
 
 @dataclass(eq=False)
+class NoKpis(ChillFlowError):
+    services: str
+    months: tuple[str, ...]
+
+    def __str__(self) -> str:
+        of = f" of {', '.join(self.months)}" if self.months else ""
+        return (
+            f"there are no KPIs of {self.services} taxis{of}; `chillflow backfill SERVICE MONTHS` loads and computes "
+            "months, `chillflow aggregate` what is in the warehouse already"
+        )
+
+
+@dataclass(eq=False)
+class UnknownZone(UsageError):
+    text: str
+    near: tuple[str, ...]
+
+    def __str__(self) -> str:
+        hint = f"did you mean {' or '.join(self.near)}?" if self.near else "zones have names, and numbers from 1 to 265"
+        return f"no zone is called {self.text!r}; {hint}"
+
+
+@dataclass(eq=False)
 class BadTripId(UsageError):
     text: str
 

@@ -8,6 +8,7 @@ pairs.py).
 import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 import polars as pl
@@ -145,6 +146,14 @@ _REVERSAL, _REVERSED = (
     position for position, rule in enumerate(REJECTS, 1) if rule.name in ("reversal", "reversed_original")
 )
 _FIXES = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
+_FIXED: dict[str, str | pl.Expr] = {
+    "trip_distance": col("miles").alias("trip_distance"),
+    "passenger_count": col("passengers").alias("passenger_count"),
+    "dropoff_at": col("ends_at").alias("dropoff_at"),
+}
+_UNKNOWN = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
+"""What only a file tells."""
+
 _TO_KEEP = ["trip_id", *RAW_COLUMNS, "miles", "passengers", "ends_at", "seconds"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
@@ -193,7 +202,7 @@ def curate(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Curated:
     """Settles every row of a block of the month's file (columns of RAW) by RULES. Deterministic and pure."""
     frame = prepare(raw.select(_NEEDED).with_columns(trip_id(raw)), month)
     frame, keys = _mark_seen(frame, pairs.seen)
-    return _settled(frame, _VERDICT, pairs.originals, keys)
+    return _settled(frame.with_columns(verdict=_VERDICT), pairs.originals, keys)
 
 
 def judge_file(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Judged:
@@ -212,25 +221,26 @@ def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:
 
     `originals` are ids that reversals beside these trips take back. Columns of REVISIONS are carried along.
     """
-    unknown = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-    return _settled(prepare(trips.with_columns(**unknown)), _TRIP_VERDICT, originals, no_ids())
+    # In one query: batches of the stream are small, and each query has its price.
+    plan = trips.lazy().with_columns(**_UNKNOWN).with_columns(**_fixes(), reversed=pl.lit(False))
+    return _settled(plan.with_columns(verdict=_TRIP_VERDICT, flags=_FLAGGED).collect(), originals, no_ids())
 
 
-def _settled(frame: pl.DataFrame, judged: pl.Expr, taken_back: pl.Series, keys: pl.Series) -> Curated:
-    frame = frame.with_columns(verdict=judged)
+def _settled(frame: pl.DataFrame, taken_back: pl.Series, keys: pl.Series) -> Curated:
     carried = [name for name in REVISIONS if name in frame.columns]
-    reversals = frame.filter(col("verdict") == _REVERSAL)["trip_id"]
-    originals = pl.select(original_of(pl.lit(reversals))).to_series()
+    flagged = ["flags"] if "flags" in frame.columns else []
+    originals = no_ids()
+    if (reversals := frame["verdict"] == _REVERSAL).any():
+        originals = pl.select(original_of(pl.lit(frame["trip_id"].filter(reversals)))).to_series()
     if len(originals) or len(taken_back):
         frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, taken_back])))
-    kept = keep(frame.select(_TO_KEEP + carried)[_by_pickup(frame)])
+    kept = keep(frame.select(_TO_KEEP + flagged + carried)[_by_pickup(frame)])
     rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
-    adjusted = frame.filter(col("verdict") == _REVERSAL)
-    reasons = pl.Series([rule.name for rule in REJECTS])
-    quarantine = rejected.with_columns(reason=reasons.gather(rejected["verdict"] - 1))
+    adjusted = frame.filter(reversals)
+    reasons = pl.Series("reason", [rule.name for rule in REJECTS]).gather(rejected["verdict"] - 1)
     return Curated(
         trips=kept,
-        quarantine=quarantine.select("trip_id", *_NEEDED, "reason", *carried),
+        quarantine=rejected.select("trip_id", *_NEEDED, reasons, *carried),
         adjustments=adjusted.select("trip_id", *RAW_COLUMNS, "source_row", *carried),
         counts=_count(frame["verdict"], kept["flags"]),
         keys=keys,
@@ -247,20 +257,23 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
     """
     if month is not None:
         frame = frame.with_columns(month_start=pl.lit(month.start), month_end=pl.lit(month.next.start))
-    may_fall_back = month is None or month.number == 11
+    return frame.with_columns(**_fixes(month is None or month.number == 11), reversed=pl.lit(False))
+
+
+@cache
+def _fixes(may_fall_back: bool = True) -> dict[str, pl.Expr]:
     seconds = (col("dropoff_at") - col("pickup_at")).dt.total_microseconds() / 1e6
     set_back = (
         (seconds < 0) & (seconds > -HOUR) & (col("pickup_at").dt.hour() < 2) & _fall_back_day
         if may_fall_back
         else pl.lit(False)
     )
-    return frame.with_columns(
-        miles=pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")),
-        passengers=pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")),
-        ends_at=pl.when(set_back).then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at"),
-        seconds=pl.when(set_back).then(seconds + HOUR).otherwise(seconds),
-        reversed=pl.lit(False),
-    )
+    return {
+        "miles": pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")),
+        "passengers": pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")),
+        "ends_at": pl.when(set_back).then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at"),
+        "seconds": pl.when(set_back).then(seconds + HOUR).otherwise(seconds),
+    }
 
 
 def verdict(rules: Iterable[Rule]) -> pl.Expr:
@@ -273,13 +286,14 @@ def verdict(rules: Iterable[Rule]) -> pl.Expr:
 
 def keep(frame: pl.DataFrame) -> pl.DataFrame:
     """Prepared rows that no rule rejects, as trips: fixed, flagged, with the values before a fix in `raw`."""
-    frame = frame.with_columns(flags=_FLAGGED)
-    fixed = frame.select(when=col("flags") & _FIXES != 0)["when"]
+    if "flags" not in frame.columns:
+        frame = frame.with_columns(flags=_FLAGGED)
+    fixed = frame["flags"] & _FIXES != 0
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
     if fixed.any():
         raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=_before_fixes())["raw"])
-    frame = frame.with_columns(raw, trip_distance="miles", passenger_count="passengers", dropoff_at="ends_at")
-    return frame.select("trip_id", *RAW_COLUMNS, "flags", "raw", *(name for name in REVISIONS if name in frame.columns))
+    columns = [_FIXED.get(name, name) for name in RAW_COLUMNS]
+    return frame.select("trip_id", *columns, "flags", raw, *(name for name in REVISIONS if name in frame.columns))
 
 
 _VERDICT, _TRIP_VERDICT = verdict(REJECTS), verdict(TRIP_REJECTS)

@@ -75,6 +75,8 @@ Slot = tuple[Any, ...]
 """(revision, *columns of STARTED, ENDED or PAID): money as floats of dollars with two decimals, times as datetimes."""
 
 _EVEN = dict(zip("13579bdf", "02468ace", strict=True))
+ODD = frozenset(_EVEN)
+"""Last digits of the ids of reversals."""
 
 slot_of: dict[type, Any] = {
     TripStarted: attrgetter("revision", *STARTED),
@@ -131,7 +133,7 @@ def key_of(trip_id: str) -> str:
 
 def is_reversal(trip_id: str) -> bool:
     """Whether an id belongs to a trip with a negative total."""
-    return trip_id[-1] in _EVEN
+    return trip_id[-1] in ODD
 
 
 def pickup_of(trip_id: str) -> int:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from chillflow.assembly import ServiceMonth, Settled, Table, month_of
 from chillflow.curation import REVISIONS, curate_trips
-from chillflow.events import ENDED, PAID, STARTED, is_reversal, key_of
+from chillflow.events import ENDED, ODD, PAID, STARTED, key_of
 from chillflow.reading import EPOCH, microseconds
 from chillflow.trips import MONEY, RAW_COLUMNS, SERVICE, SERVICES, ids_of, no_ids
 
@@ -51,7 +51,7 @@ class Placed:
 
 def originals_of(settled: Iterable[Settled]) -> list[str]:
     """The ids whose reversals have to be looked for in `adjustments` before `place`."""
-    return [trip.trip_id for trip in settled if None not in trip.slots and not is_reversal(trip.trip_id)]
+    return [trip.trip_id for trip in settled if trip.trip_id[-1] not in ODD and None not in trip.slots]
 
 
 def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Collection[ServiceMonth] = ()) -> Placed:
@@ -59,9 +59,9 @@ def place(settled: Sequence[Settled], taken_back: Collection[str], loaded: Colle
 
     A trip of a month that has a loaded file, but not this trip, is `not_in_file`.
     """
-    complete = [trip for trip in settled if trip.complete]
+    complete = [trip for trip in settled if None not in trip.slots]
     judged = [trip for trip in complete if not _is_loaded(trip, loaded)] if loaded else complete
-    anew = {key_of(trip.trip_id) for trip in judged if is_reversal(trip.trip_id)}
+    anew = {key_of(trip.trip_id) for trip in judged if trip.trip_id[-1] in ODD}
     originals = sorted(set(taken_back) - anew)
     curated = curate_trips(frame_of(judged), ids_of(originals) if originals else no_ids())
     quarantine = curated.quarantine
@@ -96,9 +96,10 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
     """A column of events' values in the kernels' form: all values are of the column's type, or None."""
     if name in MONEY:
         dollars = np.fromiter(values, np.float64, len(values))  # None becomes NaN
-        missing = np.isnan(dollars)
-        cents = np.rint(np.where(missing, 0, dollars) * 100).astype(np.int32)
-        return pl.Series(name, pa.array(cents, mask=missing) if missing.any() else cents)
+        there = ~np.isnan(dollars)
+        cents = np.rint(np.where(there, dollars, 0) * 100).astype(np.int32)
+        valid = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
+        return pl.Series(name, pa.Array.from_buffers(pa.int32(), len(cents), [valid, pa.py_buffer(cents)]))
     if name in ("pickup_at", "dropoff_at"):
         if None in values:
             return pl.Series(name, values, _TIME)

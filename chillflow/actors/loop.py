@@ -43,7 +43,7 @@ SHORT, LONG = 0.05, 2.0
 class Options:
     """`batch` events a poll; the rest in seconds. `snapshot_every` is a partition's."""
 
-    batch: int = 20_000
+    batch: int = 40_000
     patience: float = 0.1
     snapshot_every: float = 20.0
     idle_every: float = 10.0

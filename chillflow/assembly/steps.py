@@ -9,7 +9,7 @@ from chillflow.assembly.batches import Gathered
 from chillflow.assembly.ids import TIME, month_of, months_among, pickup_at
 from chillflow.assembly.rows import Known, ServiceMonth, Settled, Slots, merged, revisions
 from chillflow.assembly.state import DEFAULTS, Changes, Limits, OpenTrip, State, first_seen, pack, unpack
-from chillflow.events import is_reversal, key_of
+from chillflow.events import ODD, key_of
 from chillflow.positions import Position
 
 
@@ -61,7 +61,7 @@ def wanted(state: State, gathered: Gathered, loaded: Collection[ServiceMonth], l
                 found.add(trip_id)
         if loaded and (arrival.service, month_of(trip_id)) in loaded:
             found.add(trip_id)
-        if is_reversal(trip_id) and key_of(trip_id) not in state.open:
+        if trip_id[-1] in ODD and key_of(trip_id) not in state.open:
             found.add(key_of(trip_id))
     return found
 
@@ -142,7 +142,7 @@ class _Stepping:
 
     def take_back(self) -> None:
         """Originals in PostgreSQL whose reversal is settled are judged again, beside it."""
-        for trip in [trip for trip_id, trip in self.settled.items() if is_reversal(trip_id)]:
+        for trip in [trip for trip_id, trip in self.settled.items() if trip_id[-1] in ODD]:
             original = key_of(trip.trip_id)
             row = self.known.get(original)
             if not trip.complete or original in self.settled or row is None:

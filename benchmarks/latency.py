@@ -33,6 +33,8 @@ from chillflow.trips import trip_id
 
 PARTITIONS = 12
 WARM_UP = 3.0
+KEYS = {"partitioner": "murmur2_random", "acks": "all"}
+"""How whoever sends events has to send them."""
 
 
 def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results: Any) -> None:
@@ -42,11 +44,12 @@ def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results
     """
     sent: dict[tuple[int, int], float] = {}
     given = records(int(rate * seconds / 2.9))[: int(rate * seconds)]
-    producer = Producer({**kafka, "linger.ms": 1, "partitioner": "murmur2_random", "acks": "all"})
+    producer = Producer({**kafka, **KEYS, "linger.ms": 1})
     began = time.perf_counter()
     for number, (key, value) in enumerate(given):
         while (wait := began + number / rate - time.perf_counter()) > 0:
-            producer.poll(min(wait, 0.001))
+            time.sleep(min(wait, 0.001))
+            producer.poll(0)  # a wait of less than a millisecond in there is a busy one
         at = time.perf_counter()
 
         def delivered(error: KafkaError | None, message: Message, at: float = at) -> None:

@@ -40,6 +40,8 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _A_DAY = 86_400_000
 _TOTAL = MONEY.index("total_amount")
 _DEEP = "payload: it is nested too deeply"
+_CACHED = 2_000
+"""Events that fit into a processor's own cache: so many are decoded, then judged."""
 LONGEST = 300
 """Characters of a reason."""
 _PLACES = 16 ** np.arange(11, -1, -1, dtype=np.int64)
@@ -84,13 +86,17 @@ def decode(polled: Polled, now: dt.datetime) -> Decoded:
     if not polled.offsets:
         return Decoded(polled, [], [], [])
     latest = now + DAY
+    events: list[Event] = []
     try:
-        events = [_decode(value) for value in polled.values]  # type: ignore[arg-type]
-        if max(map(len, polled.values)) <= MAX_BYTES and not _odd(events, polled.keys, latest).any():  # type: ignore[arg-type]
-            return Decoded(polled, events, polled.offsets, [])
+        for first in range(0, len(polled.offsets), _CACHED):
+            values, keys = polled.values[first : first + _CACHED], polled.keys[first : first + _CACHED]
+            some = [_decode(value) for value in values]  # type: ignore[arg-type]
+            if max(map(len, values)) > MAX_BYTES or _odd(some, keys, latest).any():  # type: ignore[arg-type]
+                return _sorted_out(polled, latest)
+            events += some
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
-        pass
-    return _sorted_out(polled, latest)
+        return _sorted_out(polled, latest)
+    return Decoded(polled, events, polled.offsets, [])
 
 
 def _sorted_out(polled: Polled, latest: dt.datetime) -> Decoded:

@@ -237,6 +237,17 @@ def test_any_damage_is_an_event_or_a_dead_letter_and_reading_one_by_one_is_the_s
     assert [letter.reason for letter in found.dead] == [letter.reason for each in alone for letter in each.dead]
 
 
+def test_one_bad_record_late_in_a_long_poll_is_the_only_dead_letter():
+    values = [VALUES[0]] * 4_500
+    values[4_321] = b"{"
+    found = read([KEY] * len(values), values)
+    assert [letter.offset for letter in found.dead] == [5 + 4_321]
+    assert found.offsets == [offset for offset in range(5, 5 + len(values)) if offset != 5 + 4_321]
+    assert len(found.events) == len(found.offsets)
+    whole = read([KEY] * 4_500, [VALUES[1]] * 4_500)
+    assert (len(whole.events), whole.offsets, whole.dead) == (4_500, list(range(5, 4_505)), [])
+
+
 def test_the_key_of_a_reversal_is_that_of_its_original():
     original = "01693a55-9c00-8abc-9def-0123456789ae"
     assert key_of(original[:-1] + "f") == original == key_of(original)

@@ -146,14 +146,8 @@ _REVERSAL, _REVERSED = (
     position for position, rule in enumerate(REJECTS, 1) if rule.name in ("reversal", "reversed_original")
 )
 _FIXES = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
-_FIXED: dict[str, str | pl.Expr] = {
-    "trip_distance": col("miles").alias("trip_distance"),
-    "passenger_count": col("passengers").alias("passenger_count"),
-    "dropoff_at": col("ends_at").alias("dropoff_at"),
-}
+_FIXED = {"trip_distance": "miles", "passenger_count": "passengers", "dropoff_at": "ends_at"}
 _UNKNOWN = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-"""What only a file tells."""
-
 _TO_KEEP = ["trip_id", *RAW_COLUMNS, "miles", "passengers", "ends_at", "seconds"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
@@ -292,7 +286,7 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
     if fixed.any():
         raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=_before_fixes())["raw"])
-    columns = [_FIXED.get(name, name) for name in RAW_COLUMNS]
+    columns = [col(_FIXED.get(name, name)).alias(name) for name in RAW_COLUMNS]
     return frame.select("trip_id", *columns, "flags", raw, *(name for name in REVISIONS if name in frame.columns))
 
 

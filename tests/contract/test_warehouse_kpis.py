@@ -42,7 +42,7 @@ def test_the_table_has_the_measures_and_no_more(warehouse: Warehouse) -> None:
     assert sorted(row["column_name"] for row in columns) == sorted([*KEY, *NAMES])
 
 
-@settings(max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw_rows(), raw_rows())
 def test_kpis_equal_a_fold_of_the_trips(warehouse: Warehouse, before: list[Any], after: list[Any]) -> None:
     empty(warehouse.dsn)

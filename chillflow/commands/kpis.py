@@ -10,7 +10,7 @@ import click
 from rich.table import Column, Table
 
 from chillflow import console
-from chillflow.errors import NoKpis, NotRunning, UnknownZone
+from chillflow.errors import NoKpis, UnknownZone
 from chillflow.jobs import options, session
 from chillflow.months import Month, parse_months
 from chillflow.settings import Settings
@@ -35,7 +35,7 @@ def kpis(
     settings = Settings.read()
     wanted = tuple(sorted({zone for text in zones for zone in zones_called(text)})) if zones else None
     services = (service,) if service else ("yellow", "green")
-    with closing(KpiReads(session.postgres_dsn(settings), _redis(settings))) as reads:
+    with closing(KpiReads(session.postgres_dsn(settings), session.redis_if_any(settings))) as reads:
         known = reads.months(services)
         asked = months or known
         missing = sorted(set(asked) - set(known))
@@ -60,13 +60,6 @@ def zones_called(text: str) -> list[int]:
     near = [name for folded, name in names.items() if text.casefold() in folded]
     near += [names[folded] for folded in difflib.get_close_matches(text.casefold(), names, 3, 0.5)]
     raise UnknownZone(text, tuple(dict.fromkeys(near[:5])))
-
-
-def _redis(settings: Settings) -> str | None:
-    try:
-        return session.redis_url(settings)
-    except NotRunning:
-        return None
 
 
 def _table(rows: Sequence[dict[str, Any]], by: By, per: Per) -> Table:

@@ -50,7 +50,7 @@ def report(months: tuple[Month, ...] | None, target: Path, data: Path | None, as
     settings = Settings.read()
     _check_target(target)
     dsn = session.postgres_dsn(settings)
-    facts = reporting.read_facts(dsn, _ledger(dsn, months))
+    facts = reporting.read_facts(dsn, _ledger(dsn, months), session.redis_if_any(settings))
     top, sections = headline.headline(facts), contents.sections(facts)
     text = page.render(facts, top, sections, vega.bundle(settings.home / "cache"))
     _write(target, text)

@@ -72,6 +72,14 @@ def roster(settings: Settings) -> Path:
     return settings.home / "roster"
 
 
+def redis_if_any(settings: Settings) -> str | None:
+    """Where answers are remembered; None where there is no Redis, which only costs time."""
+    try:
+        return redis_url(settings)
+    except NotRunning:
+        return None
+
+
 class Cluster:
     """The Ray cluster, connected to by the first `connect` and left at the end of the block."""
 

@@ -1,32 +1,25 @@
 """KPIs as people ask for them, remembered in Redis by the revisions of what was read: a stale answer is never found."""
 
 import datetime as dt
-import hashlib
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, LiteralString
 
 import msgspec
-import redis
 from psycopg import sql
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from chillflow.kpis import NAMES
 from chillflow.months import Month
 from chillflow.stores import migrations
 from chillflow.stores.aggregating import snapshot
+from chillflow.stores.answers import Answers, key_of
 from chillflow.stores.postgres import Connection, address, translated
 from chillflow.stores.queries import query
 
 By = Literal["zone", "borough", "city"]
 Per = Literal["hour", "day", "month"]
 Row = dict[str, Any]
-
-REMEMBERED = dt.timedelta(days=1)
-TIMEOUT = 1.0
 
 _PLACES: dict[By, tuple[LiteralString, ...]] = {
     "zone": ("zone_id", "zone", "borough"),
@@ -61,18 +54,13 @@ class KpiReads:
         self.address = address(dsn)
         self._dsn = dsn
         self._connection: Connection | None = None
-        self._redis: redis.Redis | None = None
-        if redis_url is not None:
-            self._redis = redis.Redis.from_url(
-                redis_url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=Retry(NoBackoff(), 0)
-            )
+        self._answers = Answers(redis_url)
         self.hits = self.misses = 0
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        if self._redis is not None:
-            self._redis.close()
+        self._answers.close()
 
     def months(self, services: Sequence[str]) -> tuple[Month, ...]:
         """The months of which there are KPIs of any of the services."""
@@ -101,22 +89,15 @@ class KpiReads:
             self.misses += 1
             rows = [_plain(row) for row in connection.execute(_statement(question), names)]
         if revisions:
-            self._remember(key, rows)
+            self._answers.remember(key, msgspec.json.encode(rows))
         return rows
 
     def _recall(self, key: str) -> list[Row] | None:
-        if self._redis is None:
-            return None
+        stored = self._answers.recall(key)
         try:
-            stored = self._redis.get(key)
-            return msgspec.json.decode(stored, type=list[Row]) if isinstance(stored, bytes) else None
-        except (redis.RedisError, msgspec.MsgspecError):
+            return None if stored is None else msgspec.json.decode(stored, type=list[Row])
+        except msgspec.MsgspecError:
             return None
-
-    def _remember(self, key: str, rows: list[Row]) -> None:
-        if self._redis is not None:
-            with suppress(redis.RedisError):
-                self._redis.set(key, msgspec.json.encode(rows), ex=REMEMBERED)
 
     def _connected(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -126,10 +107,8 @@ class KpiReads:
 
 def _key(question: Question, revisions: list[Row]) -> str:
     """The name of an answer: of what was asked, of which measures, in which state of the database."""
-    state = [(row["service"], str(row["slice"]), row["revision"]) for row in revisions]
     months = [str(month) for month in question.months]
-    parts = [question.services, months, question.by, question.per, question.zones, NAMES, state]
-    return "chillflow:kpis:" + hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+    return key_of(revisions, question.services, months, question.by, question.per, question.zones, NAMES)
 
 
 def _statement(question: Question) -> sql.Composed:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
+import psycopg
 import pytest
 
 from chillflow.months import Month
@@ -12,6 +13,7 @@ from chillflow.reports import days, hours, money, places
 from chillflow.reports.facts import BOROUGHS, ZONES, Facts
 from chillflow.stores.reporting import ledger_of, read_facts
 from chillflow.stores.warehouse import Warehouse
+from tests.fix_brokers import Embedded
 from tests.warehouse_samples import ask
 
 col = pl.col
@@ -101,3 +103,24 @@ def test_the_double_hour_is_what_the_trips_say(reported_dsn: str, read: Facts) -
 
 def test_an_empty_ledger_asks_nothing(reported_dsn: str) -> None:
     assert read_facts("host=nowhere.invalid dbname=none", []).months == ()
+
+
+def test_what_redis_remembers_is_told_until_its_month_is_computed_anew(
+    reported_dsn: str, embedded_brokers: Embedded
+) -> None:
+    with Warehouse(reported_dsn) as warehouse:
+        ledger = ledger_of(warehouse.months(), None)
+    told = read_facts(reported_dsn, ledger, embedded_brokers.redis)
+    kpis = "update chillflow.kpi_zone_hourly set pickups = pickups + 1"
+    revision = "update chillflow.kpi_revisions set revision = gen_random_uuid()"
+    with psycopg.connect(reported_dsn, autocommit=True) as connection:
+        try:
+            connection.execute(kpis)
+            assert read_facts(reported_dsn, ledger, embedded_brokers.redis).zones.equals(told.zones)
+            connection.execute(revision)
+            fresh = read_facts(reported_dsn, ledger, embedded_brokers.redis)
+            assert fresh.zones["pickups"].sum() > told.zones["pickups"].sum()
+            assert fresh.zones.sort(pl.all()).equals(read_facts(reported_dsn, ledger).zones.sort(pl.all()))
+        finally:
+            connection.execute(kpis.replace("+", "-"))
+            connection.execute(revision)

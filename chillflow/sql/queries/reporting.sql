@@ -1,6 +1,13 @@
 -- What a report reads: sums of zone-hours of the months that the ledger has, of all months where none are named.
 -- {sums} are sums of measures under their names.
 
+-- name: report_revisions
+-- What an answer about these months depends on: their zone-hours and their pairs.
+select service, slice, concat_ws(' ', revision, pairs_revision) as revision
+from chillflow.kpi_revisions
+where %(months)s::date[] is null or date_trunc('month', slice)::date = any(%(months)s::date[])
+order by 1, 2
+
 -- name: report_boroughs
 with wanted as (
     select distinct service, month from chillflow.months

@@ -32,6 +32,10 @@ class Month:
     def next(self) -> "Month":
         return Month(self.year + self.number // 12, self.number % 12 + 1)
 
+    @property
+    def previous(self) -> "Month":
+        return Month(self.year - (self.number == 1), (self.number - 2) % 12 + 1)
+
     @classmethod
     def of(cls, day: dt.date) -> "Month":
         return cls(day.year, day.month)

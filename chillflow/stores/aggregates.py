@@ -83,10 +83,15 @@ class Aggregates:
         return changed
 
     def finish(self, service: str, month: Month) -> None:
-        """Brings the pairs of a month up to date, and calls it done if nothing of it is noted."""
+        """Brings the pairs of a month up to date, and calls it done if nothing of it is noted.
+
+        The months beside it too: their trips end in this one's hours or the other way, so that notes which held them
+        up may have been the last thing that was missing.
+        """
         if (service, month) in self.stale_pairs():
             self.pairs(service, month)
-        self.mark(service, month)
+        for near in (month.previous, month, month.next):
+            self.mark(service, near)
 
     def stale_pairs(self) -> list[ServiceMonth]:
         """Months whose pairs of zones are older than their zone-hours."""

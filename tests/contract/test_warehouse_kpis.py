@@ -105,6 +105,22 @@ def test_a_load_that_is_about_to_commit_keeps_a_month_from_being_done(warehouse:
     assert warehouse.months()[0]["status"] == "done"
 
 
+def test_a_month_that_its_neighbour_held_up_is_done_with_it(warehouse: Warehouse) -> None:
+    load(warehouse, curated([raw_row(0)]))
+    there = dt.datetime(2018, 12, 1)
+    beyond = raw_row(0, pickup_at=there, dropoff_at=there + dt.timedelta(minutes=10))
+    load(warehouse, curated([beyond], month=MONTH.next))
+    warehouse.aggregate("yellow", MONTH)
+    ask(warehouse.dsn, "insert into chillflow.kpi_dirty (service, hour) values ('yellow', %s)", there)
+    ask(
+        warehouse.dsn,
+        "update chillflow.months set status = 'loaded', aggregated_at = null where month = %s",
+        MONTH.date,
+    )
+    warehouse.aggregate("yellow", MONTH.next)
+    assert [row["status"] for row in warehouse.months()] == ["done", "done"]
+
+
 def test_a_month_is_done_when_nothing_of_it_is_noted(warehouse: Warehouse, aggregates: Aggregates) -> None:
     load(warehouse, curated([raw_row(0)]))
     assert not aggregates.mark("yellow", MONTH)

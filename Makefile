@@ -16,7 +16,7 @@ help: ## list the targets
 setup: .venv/.stamp ## make .venv with chillflow and all that it needs, as requirements.lock pins it
 	@:
 
-demo: setup ## curate, load and query two synthetic months, with services that need no installation
+demo: setup ## a month by file, the next as events, both compared, and a report; with services that need no installation
 	@$(BIN)/python -m chillflow.demo
 
 test: setup ## run all tests

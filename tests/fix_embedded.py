@@ -15,6 +15,7 @@ from psycopg import sql
 
 REPO = Path(__file__).parent.parent
 GIVEN = ("CHILLFLOW_", "RAY_")
+_started: list[subprocess.Popen[str]] = []
 
 
 @dataclass(frozen=True)
@@ -43,16 +44,28 @@ class Cli:
         return self.env["CHILLFLOW_POSTGRES_DSN"]
 
     def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        """A command beside the test; what still runs at the test's end is killed."""
+        running = subprocess.Popen(
             [sys.executable, "-m", "chillflow.cli", *command],
             env=self.env, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+        _started.append(running)
+        return running
 
     def json(self, *command: str) -> Any:
         return json.loads(self.run(*command, "--json").stdout)
 
     def given(self, **variables: str) -> "Cli":
         return replace(self, env=self.env | variables)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs_on() -> Iterator[None]:
+    """A failed test leaves no command behind, and no pipe for a later test to stumble over."""
+    yield
+    while _started:
+        with _started.pop() as running:
+            running.kill()
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ class Stream:
         self.cli.run("replay", "yellow", self.month, "--source", str(self.files), "--topic", self.topic, *options)
 
     def replaying(self, *options: str) -> subprocess.Popen[str]:
-        """A replay beside the test, which waits for its end."""
+        """A replay beside the test."""
         given = ("yellow", self.month, "--source", str(self.files), "--topic", self.topic, *options)
         return self.cli.start("replay", *given)
 
@@ -83,6 +83,12 @@ class Stream:
             )
             names = [column.name for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor]
+
+    def some_assemblers(self) -> list[psutil.Process]:
+        """Its assemblers, at least one: those that were killed may not be replaced yet."""
+        found: list[psutil.Process] = []
+        self.until(lambda: bool(found.extend(self.assemblers()) or found), "an assembler")
+        return found
 
     def assemblers(self) -> list[psutil.Process]:
         """The processes of this stream's assemblers."""

@@ -37,14 +37,11 @@ def test_disorder_duplicates_late_payments_and_corrections_change_nothing(stream
 def test_assemblers_killed_again_and_again_and_redis_emptied(stream):
     dice, events = random.Random(3), 40_000 * 3
     store = redis.Redis.from_url(stream.cli.json("status")["redis"])
-    replay = stream.cli.start(
-        "replay", "yellow", stream.month, "--source", str(stream.files), "--topic", stream.topic, *MESS
-    )
+    replay = stream.replaying(*MESS)
     with stream.assembling() as driver:
         for round_ in range(5):
             stream.until(lambda target=events * round_ / 6: stream.settled() > target, f"round {round_}")
-            victims = stream.assemblers()
-            assert victims, "no assembler was found"
+            victims = stream.some_assemblers()
             for victim in victims if round_ == 4 else [dice.choice(victims)]:
                 victim.kill()
             if round_ in (1, 3):
@@ -60,7 +57,7 @@ def test_a_driver_that_is_killed_takes_its_assemblers_along_and_the_next_goes_on
     stream.replay(*MESS)
     driver = stream.cli.start("assemble", "--topic", stream.topic, "--workers", "2")
     stream.until(lambda: stream.settled() > 0, "the first records")
-    old = stream.assemblers()
+    old = stream.some_assemblers()
     driver.kill()
     driver.communicate()
     psutil.wait_procs(old, timeout=60)
@@ -73,7 +70,7 @@ def test_a_frozen_assembler_is_replaced_and_lets_go_when_it_wakes_up(stream):
     stream.replay(*MESS)
     with stream.assembling():
         stream.until(lambda: stream.settled() > 0, "the first records")
-        frozen = stream.assemblers()[0]
+        frozen = stream.some_assemblers()[0]
         frozen.send_signal(signal.SIGSTOP)
         before = {row["partition"]: row["epoch"] for row in stream.partitions()}
         try:

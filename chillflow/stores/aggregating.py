@@ -70,9 +70,11 @@ def aggregate_given(
         if not loaded(connection.execute(query("read_month"), names).fetchone()):
             return None
         _begin(connection, hours, "touch_all")
+        connection.execute(query("create_fresh_kpis"))
         copy_in(connection, _FRESH, SCHEMA, mine)
         if hours.first.day == 1:
             _sum(connection, "sum_dropoffs", "dropoff", hours.names | {"until": hours.start})
+            connection.execute(query("add_dropoffs"), hours.names)
         return _settle(connection, hours)
 
 
@@ -86,7 +88,6 @@ def _begin(connection: Connection, hours: Slice, touch: str, **bounds: Any) -> N
     for setting in ("use_memory_to_sort", "take_the_time", "read_hour_by_hour"):
         connection.execute(query(setting))
     connection.execute(query(touch), hours.names | bounds)
-    connection.execute(query("create_fresh_kpis"))
 
 
 def _sum_up(connection: Connection, hours: Slice, **bounds: Any) -> None:
@@ -95,12 +96,12 @@ def _sum_up(connection: Connection, hours: Slice, **bounds: Any) -> None:
     _sum(connection, "sum_pickups", "pickup", names)
     _sum(connection, "sum_dropoffs", "dropoff", names | {"until": names["end"]})
     _sum(connection, "sum_reversals", "reversal", names)
+    connection.execute(query("join_sums", totals=_listed("coalesce({0}, 0)::{1} as {0}", MEASURES)), names)
 
 
 def _settle(connection: Connection, hours: Slice, **bounds: Any) -> int:
     """Steps 3 to 5."""
     names = hours.names | bounds
-    connection.execute(query("create_merged_kpis", totals=_listed("sum({0})::{1} as {0}", MEASURES)))
     stale = query("delete_stale_kpis", new_columns=_of("new", _COLUMNS), old_columns=_of("old", _COLUMNS))
     deleted = connection.execute(stale, names).rowcount
     fresh = query("insert_fresh_kpis", columns=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)))
@@ -114,11 +115,10 @@ def _sum(connection: Connection, name: LiteralString, at: At, names: dict[str, A
     measures = [measure for measure in MEASURES if measure.at == at]
     statement = query(
         name,
-        names=_listed("{0}", measures),
-        totals=_listed("coalesce({0}, 0)", measures),
         measures=sql.SQL(", ").join(
             sql.SQL("{} as {}").format(sql.SQL(measure.sql), sql.Identifier(measure.name)) for measure in measures
         ),
+        totals=_listed("sum({0})::{1} as {0}", measures),
     )
     connection.execute(statement, names | {"reach": names["start"] - REACH})
 

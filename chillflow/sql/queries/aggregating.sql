@@ -11,7 +11,7 @@ select pg_advisory_unlock_all()
 -- name: read_hour_by_hour
 -- A month's hours are found by the key of `trips`, each by itself, so that what is summed up at a time fits into the
 -- processor's caches. The planner, which knows nothing of an hour's share, would sort or hash a whole slice.
-select set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true)
+select set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true)
 
 -- name: touch_all
 -- The hours to compute; without zones: in all of them.
@@ -31,13 +31,9 @@ group by hour
 -- The notes that this transaction's snapshot shows, and no later ones.
 delete from chillflow.kpi_dirty where service = %(service)s and hour >= %(start)s and hour < %(end)s
 
--- name: create_fresh_kpis
--- Measures that are somebody's share of the zone-hours; all of them together are what the zone-hours must be.
-create temporary table fresh_kpis (like chillflow.kpi_zone_hourly including defaults) on commit drop
-
 -- name: sum_pickups
-insert into pg_temp.fresh_kpis (service, zone_id, hour, {names})
-select %(service)s, zone_id, hour, {totals}
+create temporary table fresh_pickups on commit drop as
+select sums.*, touched.hour
 from pg_temp.touched
 cross join lateral (
     select pickup_zone_id as zone_id, {measures}
@@ -52,16 +48,17 @@ cross join lateral (
 ) as sums
 
 -- name: sum_dropoffs
--- Trips last 24 h at most: they are looked for by the hours in which they may have begun, `reach` and later.
-insert into pg_temp.fresh_kpis (service, zone_id, hour, {names})
-select %(service)s, sums.zone_id, sums.hour, {totals}
+-- Trips last 24 h at most: they are looked for by the hours in which they may have begun, `reach` and later. date_bin makes
+-- the hour of a dropoff in a third of the time of date_trunc.
+create temporary table fresh_dropoffs on commit drop as
+select sums.zone_id, sums.hour, {totals}
 from (
     select distinct touched.hour - before * interval '1 hour' as at
     from pg_temp.touched
     cross join generate_series(0, 24) as before
 ) as begun
 cross join lateral (
-    select dropoff_zone_id as zone_id, date_trunc('hour', dropoff_at) as hour, {measures}
+    select dropoff_zone_id as zone_id, date_bin('1 hour', dropoff_at, begun.at) as hour, {measures}
     from chillflow.trips
     where service = %(service)s
         and pickup_at >= begun.at
@@ -74,24 +71,38 @@ cross join lateral (
 ) as sums
 join pg_temp.touched on touched.hour = sums.hour
 where touched.zones is null or sums.zone_id = any(touched.zones)
+group by sums.zone_id, sums.hour
 
 -- name: sum_reversals
-insert into pg_temp.fresh_kpis (service, zone_id, hour, {names})
-select %(service)s, sums.pickup_zone_id, sums.hour, {totals}
+create temporary table fresh_reversals on commit drop as
+select sums.*
 from (
-    select pickup_zone_id, date_trunc('hour', pickup_at) as hour, {measures}
+    select pickup_zone_id as zone_id, date_trunc('hour', pickup_at) as hour, {measures}
     from chillflow.adjustments
     where service = %(service)s and pickup_zone_id is not null and pickup_at >= %(start)s and pickup_at < %(end)s
     group by 1, 2
 ) as sums
 join pg_temp.touched on touched.hour = sums.hour
-where touched.zones is null or sums.pickup_zone_id = any(touched.zones)
+where touched.zones is null or sums.zone_id = any(touched.zones)
 
--- name: create_merged_kpis
-create temporary table merged_kpis on commit drop as
-select service, zone_id, hour, {totals}
-from pg_temp.fresh_kpis
-group by service, zone_id, hour
+-- name: join_sums
+-- What the zone-hours must be.
+create temporary table fresh_kpis on commit drop as
+select %(service)s::text as service, zone_id, hour, {totals}
+from pg_temp.fresh_pickups
+full join pg_temp.fresh_dropoffs using (zone_id, hour)
+full join pg_temp.fresh_reversals using (zone_id, hour)
+
+-- name: create_fresh_kpis
+-- The same, to be filled with what the lake knows.
+create temporary table fresh_kpis (like chillflow.kpi_zone_hourly including defaults) on commit drop
+
+-- name: add_dropoffs
+merge into pg_temp.fresh_kpis as fresh
+using pg_temp.fresh_dropoffs as further on fresh.zone_id = further.zone_id and fresh.hour = further.hour
+when matched then update set dropoffs = fresh.dropoffs + further.dropoffs
+when not matched then insert (service, zone_id, hour, dropoffs)
+values (%(service)s, further.zone_id, further.hour, further.dropoffs)
 
 -- name: delete_stale_kpis
 delete from chillflow.kpi_zone_hourly as old
@@ -102,7 +113,7 @@ where old.service = %(service)s
     and old.hour < %(end)s
     and (touched.zones is null or old.zone_id = any(touched.zones))
     and not exists (
-        select from pg_temp.merged_kpis as new
+        select from pg_temp.fresh_kpis as new
         where new.zone_id = old.zone_id
             and new.hour = old.hour
             and ({new_columns}) is not distinct from ({old_columns})
@@ -111,10 +122,14 @@ where old.service = %(service)s
 -- name: insert_fresh_kpis
 insert into chillflow.kpi_zone_hourly ({columns})
 select {columns}
-from pg_temp.merged_kpis as new
+from pg_temp.fresh_kpis as new
 where not exists (
     select from chillflow.kpi_zone_hourly as old
-    where old.service = %(service)s and old.zone_id = new.zone_id and old.hour = new.hour
+    where old.service = %(service)s
+        and old.zone_id = new.zone_id
+        and old.hour = new.hour
+        and old.hour >= %(start)s
+        and old.hour < %(end)s
 )
 
 -- name: revise

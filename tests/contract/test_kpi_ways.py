@@ -98,6 +98,7 @@ trips = st.builds(
     trip_distance=st.sampled_from([None, 0.5, 1.125, 3.0, 500.0]),
     payment_type=st.sampled_from([None, 0, 1, 2]),
     total_amount=st.sampled_from([7.5, 7.5, 0.0, -7.5, 9.99]),
+    cbd_congestion_fee=st.sampled_from([None, 0.0, 0.75]),
 )
 steps = st.lists(
     st.one_of(

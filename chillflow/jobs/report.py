@@ -14,6 +14,7 @@ from chillflow.jobs import options, session
 from chillflow.months import Month, parse_months
 from chillflow.settings import Settings
 from chillflow.stores import reporting
+from chillflow.stores.aggregates import Aggregates
 from chillflow.stores.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -91,16 +92,17 @@ def _check_target(target: Path) -> None:
 def _ledger(dsn: str, months: Sequence[Month] | None) -> "list[Entry]":
     """The ledger's entries of the months; says which KPIs are not there yet. Raises MonthsNeverLoaded."""
     try:
-        with Warehouse(dsn) as warehouse:
+        with Warehouse(dsn) as warehouse, Aggregates(dsn) as aggregates:
             rows = warehouse.months()
+            noted = {(each.hours.service, each.hours.month) for each in aggregates.noted()}
     except WarehouseEmpty:
-        rows = []
-    found = reporting.ledger_of(rows, months)
+        rows, noted = [], set()
+    found = reporting.ledger_of(rows, months, noted)
     missing = [str(month) for month in months or () if month not in {entry.month for entry in found}]
     if missing:
         raise MonthsNeverLoaded(tuple(missing))
     for entry in found:
-        if entry.path == "batch" and entry.status != "done":
+        if entry.stale:
             console.say(
                 f"{entry.service} {entry.month}: its KPIs are older than its trips; "
                 f"`chillflow aggregate {entry.service} {entry.month}` brings them up to date"

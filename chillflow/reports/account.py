@@ -9,6 +9,7 @@ from chillflow.reports.facts import Entry, Facts
 from chillflow.reports.figure import DATA, Figure, tooltips
 from chillflow.trips import SERVICES
 
+STALE = "its KPIs are older than its trips, so that figures below may lack some"
 MOST_WRITTEN = 14
 """Months of which the shares can be written into the cells."""
 _RULES = {
@@ -28,7 +29,8 @@ def alerts(facts: Facts) -> list[str]:
 
 
 def _alerts(entry: Entry) -> list[str]:
-    return quality.alerts(entry.service, entry.rows_in, entry.trips, entry.counts)
+    found = quality.alerts(entry.service, entry.rows_in, entry.trips, entry.counts)
+    return [STALE, *found] if entry.stale else found
 
 
 def rules(facts: Facts) -> Figure:

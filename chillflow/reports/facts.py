@@ -46,6 +46,8 @@ class Entry:
     quarantined: int
     adjustments: int
     counts: dict[str, int]
+    stale: bool = False
+    """Whether trips were written that its KPIs do not know yet."""
 
 
 @dataclass(frozen=True, eq=False)

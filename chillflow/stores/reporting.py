@@ -1,7 +1,7 @@
 """What a report reads of the warehouse, as frames."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from io import BytesIO
@@ -86,12 +86,23 @@ def _parsed(column: str, kind: pl.DataType) -> pl.Expr:
     return pl.col(column).str.to_date("%Y-%m-%d") if kind == pl.Date else pl.col(column).cast(kind)
 
 
-def ledger_of(rows: Iterable[Mapping[str, Any]], months: Iterable[Month] | None) -> list[Entry]:
-    """The ledger's rows (see Warehouse.months) of these months, or of all, with the counts that reports tell."""
+def ledger_of(
+    rows: Iterable[Mapping[str, Any]],
+    months: Iterable[Month] | None,
+    noted: Collection[tuple[str, Month]] = (),
+) -> list[Entry]:
+    """The ledger's rows (see Warehouse.months) of these months, or of all, with the counts that reports tell.
+
+    `noted` are months with hours whose KPIs are to be computed anew.
+    """
     wanted = None if months is None else {str(month) for month in months}
     names = ("service", "path", "status", "rows_in", "trips", "quarantined", "adjustments", "counts")
     return [
-        Entry(month=Month.parse(row["month"]), **{name: row[name] for name in names})
+        Entry(
+            month=(month := Month.parse(row["month"])),
+            stale=(row["path"] == "batch" and row["status"] != "done") or (row["service"], month) in noted,
+            **{name: row[name] for name in names},
+        )
         for row in rows
         if wanted is None or row["month"] in wanted
     ]

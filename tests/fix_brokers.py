@@ -1,5 +1,7 @@
 """Brokers for tests: the embedded ones without the rest of `chillflow up`, and Apache Kafka where there is one.
 
+Or those of containers (tests/fix_containers.py).
+
 CHILLFLOW_TEST_KAFKA names a script that controls a broker: `start PORT DIR`, `stop DIR`, `kill DIR`. Lines of
 KAFKA_PROPERTIES are added to its server.properties. One broker is started for a session, and ended with it.
 """
@@ -23,6 +25,7 @@ from chillflow.local.ports import free_block, is_free
 from chillflow.local.processes import end
 from chillflow.local.state import Home, Process, Service
 from chillflow.stores.eventlog import describe
+from tests.services import contained
 
 _WATCH = """
 import subprocess, sys
@@ -122,8 +125,11 @@ def two_ports() -> int:
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
+def kafka(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
     """The session's Apache Kafka."""
+    if contained():
+        yield request.getfixturevalue("contained_kafka")
+        return
     broker = Kafka(kafka_script(), tmp_path_factory.mktemp("kafka") / "broker", two_ports())
     try:
         broker.start()
@@ -134,19 +140,10 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kafka]:
 
 @dataclass(frozen=True)
 class Embedded:
-    """The embedded broker and Valkey by themselves."""
+    """The embedded broker and Valkey by themselves: where they are."""
 
-    home: Home
-    broker: Process
-    valkey: Process
-
-    @property
-    def kafka(self) -> str:
-        return brokers.kafka_bootstrap(self.home)
-
-    @property
-    def redis(self) -> str:
-        return brokers.redis_url(self.home)
+    kafka: str
+    redis: str
 
     @property
     def config(self) -> dict[str, str]:
@@ -154,7 +151,11 @@ class Embedded:
 
 
 @pytest.fixture(scope="session")
-def embedded_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+def embedded_brokers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    if contained():
+        kafka = request.getfixturevalue("contained_kafka").address
+        yield Embedded(kafka, request.getfixturevalue("contained_redis"))
+        return
     home = Home(tmp_path_factory.mktemp("brokers"))
     (home.folder / "logs").mkdir()
     home.state.ports = free_block(0)
@@ -164,7 +165,7 @@ def embedded_brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embed
         started.append(brokers.start_valkey(home, os.environ))
         brokers.await_broker(home, started[0])
         brokers.await_valkey(home, started[1])
-        yield Embedded(home, *started)
+        yield Embedded(brokers.kafka_bootstrap(home), brokers.redis_url(home))
     finally:
         for process in started:
             end(Service(process), signal.SIGTERM, 5.0)

@@ -1,4 +1,7 @@
-"""The embedded services with a Ray head, started once for all tests that need them, and the CLI run against them."""
+"""The services with a Ray head, started once for all tests that need them, and the CLI run against them.
+
+They are the embedded ones, or a local Ray head beside containers (tests/fix_containers.py).
+"""
 
 import json
 import os
@@ -12,6 +15,9 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
+
+from tests.fix_postgres import new_database
+from tests.services import contained
 
 REPO = Path(__file__).parent.parent
 GIVEN = ("CHILLFLOW_", "RAY_")
@@ -69,10 +75,16 @@ def _nothing_runs_on() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-    """Running embedded services and the CLI that finds them; they end with the session."""
+def embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Running services and the CLI that finds them; they end with the session."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(GIVEN)}
     cli = Cli(env | {"CHILLFLOW_HOME": str(tmp_path_factory.mktemp("home")), "CHILLFLOW_CPUS": "2"})
+    if contained():
+        cli = cli.given(
+            CHILLFLOW_POSTGRES_DSN=new_database(request.getfixturevalue("contained_postgres")),
+            CHILLFLOW_REDIS_URL=request.getfixturevalue("contained_redis"),
+            CHILLFLOW_KAFKA_BOOTSTRAP=request.getfixturevalue("contained_kafka").address,
+        )
     try:
         cli.run("up")
         yield cli

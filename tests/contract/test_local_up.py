@@ -14,7 +14,9 @@ from chillflow import local
 from chillflow.errors import FolderUnwritable, HomeUnusable, ServiceFailed
 from chillflow.local import postgres, processes, ray_head
 from chillflow.local.state import Home, Process
+from tests.services import only_embedded
 
+pytestmark = only_embedded
 POSTGRES = frozenset(["postgres"])
 PARENT = """
 import signal, subprocess, sys

@@ -21,6 +21,7 @@ from chillflow.stores.queries import named_queries
 from chillflow.stores.warehouse import Warehouse
 from chillflow.trips import ADJUSTMENTS, QUARANTINE, TRIPS
 from tests.fix_postgres import CAUTIOUS
+from tests.services import only_embedded
 from tests.warehouse_samples import MONTH, ask, curated, load, raw_row
 
 PASSWORD = "p@ss w%rd:/?#[]'\\é"
@@ -88,7 +89,10 @@ def cautious(postgres_server: str) -> Iterator[str]:
         connection.execute(sql.SQL("drop role {}").format(role))
 
 
-@pytest.mark.parametrize("form", ["URL", "words", "socket URL", "socket words"])
+SOCKETS = [pytest.param(f"socket {form}", marks=only_embedded) for form in ("URL", "words")]
+
+
+@pytest.mark.parametrize("form", ["URL", "words", *SOCKETS])
 def test_every_form_of_address_works(cautious: str, empty_dsn: str, form: str) -> None:
     given = conninfo_to_dict(empty_dsn)
     host, port, name = given["host"], given["port"], given["dbname"]

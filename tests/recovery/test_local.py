@@ -20,7 +20,9 @@ import pytest
 import requests
 
 from tests.fix_embedded import GIVEN, REPO, Cli
+from tests.services import only_embedded
 
+pytestmark = only_embedded
 NOT_RAY = {"CHILLFLOW_RAY_ADDRESS": "elsewhere:6379"}
 """Names an external Ray, so that only the quick three are started."""
 QUICK = ("postgres", "redis", "kafka")

@@ -1,0 +1,14 @@
+"""Which services the tests use: the embedded ones, or, by CHILLFLOW_TEST_SERVICES=containers, containers."""
+
+import os
+
+import pytest
+
+
+def contained() -> bool:
+    services = os.environ.get("CHILLFLOW_TEST_SERVICES") or "embedded"
+    assert services in ("embedded", "containers"), f"CHILLFLOW_TEST_SERVICES is {services!r}: embedded or containers"
+    return services == "containers"
+
+
+only_embedded = pytest.mark.skipif(contained(), reason="about the embedded services, which containers replace here")

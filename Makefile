@@ -65,7 +65,7 @@ audit: ## ask the package index whether what is pinned has known vulnerabilities
 	@set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
 	$(PYTHON) -m venv "$$tmp"; \
 	"$$tmp/bin/python" -m pip --disable-pip-version-check --no-input --quiet install pip-audit; \
-	"$$tmp/bin/pip-audit" --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+	"$$tmp/bin/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
 wheel: ## build dist/: the wheel and the source archive; and try the wheel in an environment of its own
 	@rm -rf dist; set -e; tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \

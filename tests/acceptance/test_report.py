@@ -226,7 +226,7 @@ def test_the_service_changes_all_figures(page: Any, reported_dsn: str) -> None:
     assert "Nothing is known of this choice" in page.locator("#year_on_year").inner_text()
 
 
-def test_measures_boroughs_and_tables_can_be_chosen_by_keyboard(page: Any) -> None:
+def test_measures_tables_and_boroughs_can_be_chosen_by_keyboard(page: Any) -> None:
     before = marks(page, "zones")
     page.locator("#zones input[value=Pickups]").focus()
     page.keyboard.press("ArrowRight")

@@ -6,6 +6,7 @@ this process. An event's latency ends when PostgreSQL has confirmed the transact
 
 import argparse
 import multiprocessing
+import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,11 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from benchmarks.assembly import GROUP, drop_database, new_database
 from chillflow import local, tlc
+from chillflow.actors.assembler import collect_rarely
 from chillflow.actors.loop import Loop, Options
 from chillflow.clock import SystemClock
 from chillflow.explosion import explode
+from chillflow.local.ray_head import ENVIRONMENT
 from chillflow.months import Month
 from chillflow.settings import Settings
 from chillflow.stores.assembling import PostgresTripStore
@@ -34,7 +37,8 @@ from chillflow.trips import trip_id
 PARTITIONS = 12
 WARM_UP = 3.0
 KEYS = {"partitioner": "murmur2_random", "acks": "all"}
-"""How whoever sends events has to send them."""
+"""How whoever sends events has to send them. How long the client gathers records, 5 ms, is Kafka's own default; of one
+that sends each by itself, the broker's requests take the cores that all of this shares."""
 
 
 def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results: Any) -> None:
@@ -44,7 +48,7 @@ def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results
     """
     sent: dict[tuple[int, int], float] = {}
     given = records(int(rate * seconds / 2.9))[: int(rate * seconds)]
-    producer = Producer({**kafka, **KEYS, "linger.ms": 1})
+    producer = Producer({**kafka, **KEYS})
     began = time.perf_counter()
     for number, (key, value) in enumerate(given):
         while (wait := began + number / rate - time.perf_counter()) > 0:
@@ -87,12 +91,14 @@ def main() -> None:
     bootstrap = given.bootstrap or settings.kafka_bootstrap or found.kafka
     if not (dsn and redis and bootstrap):
         sys.exit("run `chillflow up` first")
+    os.environ.update(ENVIRONMENT)  # as the local head starts its workers
     kafka = {"bootstrap.servers": bootstrap}
     topic = f"latency-{time.time_ns()}"
     known = ensure_topic(kafka, topic, PARTITIONS)
     own = new_database(dsn)
     store = PostgresTripStore(own)
     group = store.take_group(GROUP, known, None)
+    collect_rarely()
     options, thread = Options(), ThreadPoolExecutor(1)
     loop = Loop("a", KafkaReader(kafka, topic), store, RedisCheckpoints(redis), SystemClock(), options, thread, print)
     for partition in range(PARTITIONS):

@@ -47,7 +47,7 @@ def send(kafka: dict[str, str], topic: str, opened: int, rate: float, seconds: f
     writer.send_all(first["key"].to_list(), first["value"].to_list(), 0)
     writer.flush()
     writer.close()
-    producer = Producer({**kafka, **KEYS, "linger.ms": 1})
+    producer = Producer({**kafka, **KEYS})
     began = time.perf_counter()
     for number, (key, value) in enumerate(rest.select("key", "value").iter_rows()):
         while (wait := began + number / rate - time.perf_counter()) > 0:

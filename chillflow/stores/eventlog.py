@@ -41,11 +41,7 @@ log.propagate = False  # librdkafka tries again by itself, and says so at length
 
 def describe(config: Config, name: str) -> Topic:
     """The topic as the broker knows it; raises TopicMissing and ServiceDown."""
-    admin = admin_client(config)
-    found = _listed(admin, config, name)
-    if found is None:
-        raise TopicMissing(name)
-    return found
+    return _described(admin_client(config), config, name)
 
 
 def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
@@ -66,6 +62,13 @@ def ensure_topic(config: Config, name: str, partitions: int) -> Topic:
 def admin_client(config: Config) -> AdminClient:
     settings: dict[str, Any] = {**config, "logger": log, "socket.timeout.ms": 5000}
     return AdminClient(settings)
+
+
+def _described(admin: AdminClient, config: Config, name: str) -> Topic:
+    found = _listed(admin, config, name)
+    if found is None:
+        raise TopicMissing(name)
+    return found
 
 
 def _listed(admin: AdminClient, config: Config, name: str) -> Topic | None:
@@ -105,6 +108,7 @@ class KafkaReader:
             "queued.max.messages.kbytes": 131_072,
             "fetch.wait.max.ms": 50,
         })  # fmt: skip
+        self._admin: AdminClient | None = None
         self._probe: Consumer | None = None
         self._known_ends: dict[int, int] = {}
         self._positions: dict[int, int] = {}
@@ -113,7 +117,9 @@ class KafkaReader:
         self._troubles: dict[int, KafkaError] = {}
 
     def topic(self) -> Topic:
-        return describe(self._config, self.name)
+        if self._admin is None:
+            self._admin = admin_client(self._config)
+        return _described(self._admin, self._config, self.name)
 
     def range(self, partition: int) -> tuple[int, int]:
         return self.ranges([partition])[partition]
@@ -121,7 +127,7 @@ class KafkaReader:
     def ranges(self, partitions: Collection[int]) -> dict[int, tuple[int, int]]:
         """Asks for the ends by reading up to them: the embedded broker's own answer is wrong."""
         if self._probe is None:
-            self._probe = Consumer(_reading(self._config) | {"fetch.wait.max.ms": 50})
+            self._probe = Consumer(_reading(self._config) | {"fetch.wait.max.ms": 5})  # an end is told after as long
         beginnings = {partition: self._bounds(partition) for partition in partitions}
         self._probe.assign([
             TopicPartition(self.name, partition, max(low, high - 1, self._known_ends.get(partition, 0)))

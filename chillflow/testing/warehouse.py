@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Literal
 
 from chillflow.errors import (
@@ -97,7 +97,7 @@ class MemoryTripStore:
 
     def partitions(self, group: str) -> list[dict[str, object]]:
         self.check()
-        rows = ({**asdict(row), **asdict(row.position)} for row in self._rows(group))
+        rows = ({**vars(row), **vars(row.position)} for row in self._rows(group))
         return [{name: value for name, value in row.items() if name != "position"} for row in rows]
 
     def claim(self, group: Group, partition: int, owner: str) -> Claim:

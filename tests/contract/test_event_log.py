@@ -2,15 +2,18 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 
 from chillflow.errors import LogTooShort, OffsetGone, ServiceDown, TopicMissing
 from chillflow.events import Polled
 from chillflow.positions import Topic
+from chillflow.stores.eventlog import KafkaReader
 from chillflow.stores.protocols import LogReader
 from chillflow.testing.log import partition_of
 from tests.event_logs import Administered, EventLog, InKafka, InMemory, Record
+from tests.fix_brokers import Kafka
 from tests.services import only_embedded
 from tests.streams import new_topic
 
@@ -284,6 +287,40 @@ def test_added_partitions_show(administered: Administered) -> None:
     topic = administered.create(2)
     administered.grow(topic, 3)
     assert administered.reader(topic.name).topic() == Topic(topic.name, topic.topic_id, 3)
+
+
+def test_ends_are_those_of_the_topic_that_was_made_again(administered: Administered) -> None:
+    topic = administered.create(1)
+    administered.send(topic, 0, records(9))
+    reader = administered.reader(topic.name)
+    assert reader.range(0) == (0, 9)
+    administered.delete(topic)
+    administered.send(remade(administered, topic), 0, records(4))
+    assert reader.range(0) == (0, 4)
+
+
+def test_an_offset_that_is_gone_is_told_also_where_the_range_cannot_be_had_at_first(kafka: Kafka) -> None:
+    """librdkafka tells it once, and the broker may be away just then."""
+
+    class Interrupted(KafkaReader):
+        asked = 0
+
+        def range(self, partition: int) -> tuple[int, int]:
+            self.asked += 1
+            if self.asked == 1:
+                raise ServiceDown("Kafka", self.name, "it is away")
+            return super().range(partition)
+
+    broker = InKafka(kafka.config)
+    topic = broker.create(1)
+    broker.send(topic, 0, records(10))
+    broker.delete_records(topic, 0, 6)
+    with closing(broker), closing(Interrupted(kafka.config, topic.name)) as reader:
+        reader.assign(0, 2)
+        with pytest.raises(ServiceDown):
+            read(reader, lambda found: False)
+        with pytest.raises(OffsetGone, match="offsets 2 to 5 are needed but gone"):
+            reader.poll(100, 0.1)
 
 
 def remade(administered: Administered, topic: Topic) -> Topic:

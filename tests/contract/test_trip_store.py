@@ -77,18 +77,20 @@ def test_desired_sizes_are_kept(shared: Shared) -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "topic", "error"),
+    ("group", "topic", "error", "values"),
     [
-        ("other", TOPIC, OtherTopic),
-        (GROUP, Topic("other", "id-2", 3), OtherTopic),
-        (GROUP, Topic(TOPIC.name, "id-2", 3), TopicReplaced),
-        (GROUP, Topic(TOPIC.name, TOPIC.topic_id, 4), PartitionsChanged),
+        ("other", TOPIC, OtherTopic, f"from group {GROUP}, not {TOPIC.name} from other"),
+        (GROUP, Topic("other", "id-2", 3), OtherTopic, f"takes topic {TOPIC.name} .*, not other"),
+        (GROUP, Topic(TOPIC.name, "id-2", 3), TopicReplaced, f"is id-2, the warehouse knows {TOPIC.topic_id}"),
+        (GROUP, Topic(TOPIC.name, TOPIC.topic_id, 4), PartitionsChanged, "has 4 partitions, the group began with 3"),
     ],
 )
-def test_a_warehouse_takes_one_topic_as_it_was(shared: Shared, group: str, topic: Topic, error: Any) -> None:
+def test_a_warehouse_takes_one_topic_as_it_was(
+    shared: Shared, group: str, topic: Topic, error: Any, values: str
+) -> None:
     store = shared.store()
     store.take_group(GROUP, TOPIC, None)
-    with pytest.raises(error):
+    with pytest.raises(error, match=rf"(?s){values}.*--switch-topic"):
         store.take_group(group, topic, None)
     assert store.take_group(GROUP, TOPIC, None).epoch == 2
 

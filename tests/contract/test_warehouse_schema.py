@@ -5,7 +5,9 @@ import pickle
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -16,6 +18,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from chillflow.curation import FLAGS, RULES
 from chillflow.errors import BadDsn, SchemaTooNew, SchemaTooOld, ServiceDown, WarehouseEmpty
 from chillflow.months import Month
+from chillflow.positions import Desired, Group, Topic
+from chillflow.stores.assembling import PostgresTripStore
 from chillflow.stores.migrations import known
 from chillflow.stores.queries import named_queries
 from chillflow.stores.warehouse import Warehouse
@@ -75,6 +79,25 @@ def test_a_newer_schema_is_left_alone(warehouse: Warehouse) -> None:
         for call in (late.months, late.migrate):
             with pytest.raises(SchemaTooNew, match=r"9999_later.*upgrade this installation"):
                 call()
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "sentence"),
+    [
+        ("delete from {} where migration_id = '0002_unkept'", SchemaTooOld, "lacks 0002_unkept;"),
+        ("insert into {} values ('x', '9999_later', now())", SchemaTooNew, "it has 9999_later"),
+    ],
+)
+def test_an_assembler_claims_nothing_under_another_schema(
+    postgres_dsn: str, difference: str, error: Any, sentence: str
+) -> None:
+    ask(postgres_dsn, difference.format("chillflow_migrations.applied"))
+    with closing(PostgresTripStore(postgres_dsn)) as store:
+        with pytest.raises(error, match=sentence):
+            store.take_group("chillflow", Topic("trip-events", "id-1", 3), None)
+        with pytest.raises(error, match=sentence):
+            store.claim(Group("chillflow", 1, Topic("trip-events", "id-1", 3), Desired()), 0, "me")
+    assert ask(postgres_dsn, "select from chillflow.assembly_groups") == []
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
-"""The commit loop over the doubles: what a log does that is not as it was."""
+"""The commit loop over the doubles: what a log does that is not as it was, and a clock that jumps."""
 
+import datetime as dt
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -13,7 +14,7 @@ from chillflow.events import key_of
 from chillflow.testing.checkpoints import MemoryCheckpoints
 from chillflow.testing.log import MemoryLog, MemoryReader
 from chillflow.testing.warehouse import MemoryTripStore, MemoryWarehouse
-from tests.stream_samples import rides
+from tests.stream_samples import DAY, rides
 
 TOPIC, GROUP, PARTITIONS = "trip-events", "chillflow", 2
 
@@ -25,21 +26,21 @@ class Stage:
         self.log, self.clock, self.warehouse = MemoryLog(), ManualClock(), MemoryWarehouse()
         self.topic = self.log.create(TOPIC, PARTITIONS)
         self.said: list[str] = []
-        self.store = MemoryTripStore(self.warehouse)
+        self.store, self.checkpoints = MemoryTripStore(self.warehouse), MemoryCheckpoints()
         self.group = self.store.take_group(GROUP, self.topic, None)
         self.reader = MemoryReader(self.log, TOPIC)
         self.loop = Loop(
-            "me", self.reader, self.store, MemoryCheckpoints(), self.clock, Options(batch=5, patience=0.0),
+            "me", self.reader, self.store, self.checkpoints, self.clock, Options(batch=5, patience=0.0),
             say=self.said.append,
         )  # fmt: skip
         for partition in range(PARTITIONS):
             self.loop.assign(self.group, partition)
 
-    def send(self, seed: int) -> set[str]:
+    def send(self, seed: int, slots: int = 3) -> set[str]:
         found = rides(seed, number=10)
         for ride in found:
             key = key_of(ride.trip_id).encode()
-            for event in ride.all():
+            for event in (event for slot in ride.events[:slots] for event in slot):
                 self.log.send(TOPIC, sum(key) % PARTITIONS, key, msgspec.json.encode(event))
         return {ride.trip_id for ride in found}
 
@@ -58,6 +59,9 @@ class Stage:
 
     def epochs(self) -> list[object]:
         return [row["epoch"] for row in MemoryTripStore(self.warehouse).partitions(GROUP)]
+
+    def open(self) -> set[str]:
+        return {trip_id for held in self.loop.held.values() for trip_id in held.state.open}
 
     def errors(self) -> dict[int, Exception | None]:
         return {one.partition: one.error for one in self.loop.status().partitions if one.error}
@@ -143,6 +147,44 @@ def test_a_partition_is_released_once_the_warehouse_is_back(stage):
     stage.until(lambda: 0 not in stage.loop.held)
     owners = [row["owner"] for row in MemoryTripStore(stage.warehouse).partitions(GROUP)]
     assert owners == [None, "me"]
+
+
+def test_nothing_is_claimed_while_the_log_is_away_so_that_the_snapshot_stays_good(stage):
+    """A claim replaces the token that a snapshot bears: one that comes to nothing would spoil it for the next."""
+    sent = stage.send(2, slots=2)
+    stage.until(stage.settled)
+    assert stage.open() == sent
+    for partition in range(PARTITIONS):
+        stage.loop.release(partition)
+    stage.until(lambda: not stage.loop.held)
+    stage.log.away = True
+    for partition in range(PARTITIONS):
+        stage.loop.assign(stage.group, partition)
+    for _ in range(5):
+        list(stage.loop.turn())
+    assert stage.epochs() == [1, 1]
+    stage.log.away = False
+    steps = [step for _ in range(5) for step in stage.loop.turn()]
+    assert steps.count("R5") == PARTITIONS
+    assert "R4" not in steps
+    assert stage.open() == sent
+
+
+@pytest.mark.parametrize("hours", [1, -1, 24 * 40])
+def test_a_wall_clock_that_jumps_neither_ends_trips_nor_makes_dead_letters(stage, hours):
+    stage.clock.begin = DAY + dt.timedelta(hours=6)
+    sent = stage.send(2, slots=2)
+    stage.until(stage.settled)
+    stage.clock.begin += dt.timedelta(hours=hours)
+    stage.clock.pause(60.0)
+    for _ in range(20):
+        list(stage.loop.turn())
+    assert stage.open() == sent
+    sent |= stage.send(3)
+    stage.until(stage.settled)
+    assert sent <= stage.open() | set(stage.warehouse.rows())
+    assert not stage.warehouse.dead
+    assert not [row for row in stage.warehouse.rows().values() if row.table == "incomplete_trips"]
 
 
 def failed(error: Exception) -> "Future[object]":

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fix_embedded import Cli
 from tests.fix_postgres import PostgresServer
+from tests.services import only_embedded
 from tests.streams import Stream, curated, new_topic
 
 MESS = ("--duplicate", "0.05", "--shuffle", "3600", "--late", "0.05", "--revise", "0.02", "--seed", "7")
@@ -100,6 +101,7 @@ def deadlock(stream: Stream, mine: psycopg.Connection, dsn: str) -> None:
         mine.execute(lock, (stream.topic, others))
 
 
+@only_embedded
 def test_a_broker_that_freezes_is_waited_for(stream: Stream) -> None:
     """The embedded broker has its data in memory: it can be frozen, not killed."""
     [pid] = [one["pid"] for one in stream.cli.json("status")["services"] if one["service"] == "kafka"]

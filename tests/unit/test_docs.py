@@ -143,6 +143,18 @@ def test_links_lead_somewhere(doc: Path) -> None:
         assert not heading or heading in anchors, f"{doc.name} links to {target}"
 
 
+def test_the_table_of_faults_names_the_tests_that_there_are() -> None:
+    told = {test.strip("`") for _, test in table_after((REPO / "docs/assembly.md").read_text(), "| fault | test |")}
+    files = {name.partition("::")[0] for name in told}
+    there = {
+        f"{file}::{name}"
+        for file in files
+        for name in re.findall(r"^def (test_\w+)", (REPO / "tests" / file).read_text(), re.M)
+    }
+    assert told <= there
+    assert {name for name in there if name.startswith("recovery/")} <= told
+
+
 def test_every_decision_is_listed() -> None:
     index = (REPO / "docs/decisions/README.md").read_text()
     decisions = {path.name for path in (REPO / "docs/decisions").glob("0*.md")}

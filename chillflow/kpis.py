@@ -204,17 +204,25 @@ def _side(rows: pl.DataFrame, at: At) -> pl.DataFrame:
     measures = [measure for measure in MEASURES if measure.at == at]
     values = _arrays(rows, {m.value: m.value.polars.cast(pl.Float64).fill_null(0) for m in measures if m.value})
     chosen = _arrays(rows, {m.which: m.which.polars.fill_null(False) for m in measures if m.which})
+    totals = {value: np.bincount(where, amounts, groups) for value, amounts in values.items()}
+    totals[None] = np.bincount(where, minlength=groups)
     sums = {}
     for measure in measures:
-        value, which = values.get(measure.value), chosen.get(measure.which)
-        if which is None:
-            found = np.bincount(where, value, groups)
-        elif value is None:
-            found = np.bincount(where[which], minlength=groups)
-        else:
-            found = np.bincount(where, value * which, groups)
+        found = totals[measure.value]
+        if measure.which:
+            found = _chosen(where, values.get(measure.value), chosen[measure.which], found)
         sums[measure.name] = found.astype(np.int64)
     return pl.DataFrame({"place": pl.Series(encoded.dictionary), **sums})
+
+
+def _chosen(where: Any, amounts: Any, which: Any, total: Any) -> Any:
+    """The sum over the chosen rows, by adding up the fewer: these, or the others, which the total loses."""
+    rows = np.flatnonzero(which)
+    most = len(rows) > len(which) / 2
+    if most:
+        rows = np.flatnonzero(~which)
+    found = np.bincount(where[rows], None if amounts is None else amounts[rows], len(total))
+    return total - found if most else found
 
 
 def _arrays(rows: pl.DataFrame, expressions: Mapping[Any, pl.Expr]) -> dict[Any, Any]:

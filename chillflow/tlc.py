@@ -20,7 +20,6 @@ from chillflow.months import Month
 from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE, WALL_TIME
 
 MAX_BLOCK_ROWS = 524_288
-_BATCH_ROWS = 131_072
 _KINDS = {pa.string(): pl.String(), pa.float64(): pl.Float64(), WALL_TIME: pl.Datetime("us")}  # the others are Int32
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800  # seconds since 1970
 _TIME = pl.Datetime("us")
@@ -101,7 +100,7 @@ def read_blocks(file: Any, blocks: Sequence[Block]) -> Iterator[pl.DataFrame]:
         names = kept(parquet.schema_arrow, path, blocks[0].service)
         if group >= parquet.num_row_groups:
             raise SourceUnreadable(path, "it changed while it was read", "run again once nothing replaces it")
-        batches = parquet.iter_batches(_BATCH_ROWS, row_groups=[group], columns=list(names), use_threads=False)
+        batches = parquet.iter_batches(MAX_BLOCK_ROWS, row_groups=[group], columns=list(names), use_threads=False)
     pieces = _Pieces(batches)
     named = {name: column for column, name in names.items()}
     for block in blocks:

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyarrow as pa
 
 from chillflow.months import Month
 from chillflow.slices import Slice, halves
-from chillflow.stores import aggregating, migrations
+from chillflow.stores import aggregating
+from chillflow.stores.lasting import Lasting
 from chillflow.stores.ledger import slice_of
 from chillflow.stores.pairing import refresh_pairs
-from chillflow.stores.postgres import Connection, address, translated
+from chillflow.stores.postgres import Connection
 from chillflow.stores.queries import query
 
 Given = ParamSpec("Given")
@@ -28,29 +28,11 @@ class Noted:
     notes: int
 
 
-class Aggregates:
+class Aggregates(Lasting):
     """A connection of its own, opened when needed and again where it was lost; not for use by two threads.
 
     Every method may be repeated. All raise what those of Warehouse raise.
     """
-
-    def __init__(self, dsn: str) -> None:
-        self.dsn = dsn
-        self.address = address(dsn)
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def noted(self) -> list[Noted]:
         """The slices with notes, the earliest first."""
@@ -117,10 +99,8 @@ class Aggregates:
     def _call(
         self, what: Callable[Concatenate[Connection, Given], Result], *args: Given.args, **options: Given.kwargs
     ) -> Result:
-        if self._connection is None or self._connection.closed:
-            self._connection = migrations.connected(self.dsn, self.address)
-        with translated(self._connection, self.address):
-            return what(self._connection, *args, **options)
+        with self._connected() as connection:
+            return what(connection, *args, **options)
 
 
 def _rows(connection: Connection, name: str, names: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,10 +3,8 @@
 import datetime as dt
 import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 
 import polars as pl
 from psycopg import sql
@@ -15,9 +13,8 @@ from chillflow.assembly import prefix_of
 from chillflow.months import Month
 from chillflow.positions import Topic
 from chillflow.reconciliation import BY_ROW, BY_TRIP
-from chillflow.stores import migrations
+from chillflow.stores.lasting import Lasting
 from chillflow.stores.ledger import slice_of
-from chillflow.stores.postgres import Connection, address, translated
 from chillflow.stores.queries import query
 from chillflow.trips import MONEY, RAW_COLUMNS, ids_of_text, original_of
 
@@ -36,22 +33,8 @@ def _selected(name: str) -> sql.Composable:
 _COLUMNS = sql.SQL(", ").join([_selected(name) for name in RAW_COLUMNS if name != "service"])
 
 
-class StreamRows:
+class StreamRows(Lasting):
     """A connection that reads. Every method raises ServiceDown, WarehouseRefused, SchemaTooOld and SchemaTooNew."""
-
-    def __init__(self, dsn: str) -> None:
-        self.dsn = dsn
-        self.address = address(dsn)
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._connection is not None:
-            self._connection.close()
 
     def by_trip(self, service: str, month: Month, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
         """Rows that stand for trips with these pickups, as BY_TRIP. The month's first and last slice are open."""
@@ -110,13 +93,6 @@ class StreamRows:
             return pl.DataFrame(schema=schema)
         sink.seek(0)
         return _typed(pl.read_csv(sink, has_header=False, schema={name: _read_as(name, schema) for name in schema}))
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        if self._connection is None or self._connection.closed:
-            self._connection = migrations.connected(self.dsn, self.address)
-        with translated(self._connection, self.address):
-            yield self._connection
 
 
 def _read_as(name: str, schema: Mapping[str, Any]) -> Any:

@@ -5,8 +5,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 from psycopg.rows import tuple_row
@@ -14,9 +13,10 @@ from psycopg.rows import tuple_row
 from chillflow.months import Month
 from chillflow.stores import claims, loading, migrations
 from chillflow.stores.aggregates import Aggregates
+from chillflow.stores.lasting import Lasting
 from chillflow.stores.ledger import Loaded, MonthEntry, ZonesChanged, slice_of
 from chillflow.stores.partitions import create_partition
-from chillflow.stores.postgres import Connection, address, connect, translated
+from chillflow.stores.postgres import Connection, connect, translated
 from chillflow.stores.queries import query
 
 Row = dict[str, Any]
@@ -25,30 +25,12 @@ _EPOCH = dt.datetime(1970, 1, 1)
 _LAST = (dt.datetime(9999, 12, 31) - _EPOCH) // dt.timedelta(milliseconds=1)
 
 
-class Warehouse:
+class Warehouse(Lasting):
     """A connection to the warehouse, opened when needed and again where it was lost; not for use by two threads.
 
     Every method raises ServiceDown, WarehouseFull or WarehouseRefused where PostgreSQL does not do its part, and all
     but `migrate` raise SchemaTooOld and SchemaTooNew. What raises leaves nothing behind.
     """
-
-    def __init__(self, dsn: str) -> None:
-        self.dsn = dsn
-        self.address = address(dsn)
-        self._connection: Connection | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def migrate(self) -> tuple[str, ...]:
         """Brings the schema up to date; returns the migrations that were applied. Safe when two do it at once."""
@@ -180,13 +162,6 @@ class Warehouse:
     def _transaction(self) -> Iterator[Connection]:
         with self._connected() as connection, connection.transaction():
             yield connection
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        if self._connection is None or self._connection.closed:
-            self._connection = migrations.connected(self.dsn, self.address)
-        with translated(self._connection, self.address):
-            yield self._connection
 
 
 def _pickup_range(trip_id: uuid.UUID) -> Row:

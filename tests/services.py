@@ -4,10 +4,12 @@ import os
 
 import pytest
 
+KINDS = ["embedded", "containers"]
+
 
 def contained() -> bool:
     services = os.environ.get("CHILLFLOW_TEST_SERVICES") or "embedded"
-    assert services in ("embedded", "containers"), f"CHILLFLOW_TEST_SERVICES is {services!r}: embedded or containers"
+    assert services in KINDS, f"CHILLFLOW_TEST_SERVICES is {services!r}: embedded or containers"
     return services == "containers"
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.services import KINDS
+
 REPO = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((REPO / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
@@ -148,6 +150,7 @@ def test_the_matrix_is_what_the_package_allows() -> None:
     allowed = SpecifierSet(tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["requires-python"])
     matrix = yaml.safe_load((REPO / ".github/workflows/ci.yml").read_text())["jobs"]["test"]["strategy"]["matrix"]
     assert matrix["python"] == [f"3.{minor}" for minor in range(9, 20) if f"3.{minor}.5" in allowed]
+    assert matrix["services"] == KINDS
 
 
 def runs(file: Path) -> list[str]:

@@ -135,15 +135,22 @@ def _cell(service: str, zone: int | None, at: dt.datetime) -> set[Hour]:
     return set() if zone is None else {(service, zone, at.replace(minute=0, second=0, microsecond=0))}
 
 
+def _cells(zone: str, at: str) -> pl.Expr:
+    """Each (hour, zone, service) as one integer, null where the zone is."""
+    hour = pl.col(at).to_physical() // _MICROSECONDS
+    place = hour * _ZONES + pl.col(zone).cast(pl.Int64) + _ZONES // 2
+    return place * len(SERVICES) + pl.col("service").to_physical()
+
+
+_BOTH_ENDS = _cells("pickup_zone_id", "pickup_at").append(_cells("dropoff_zone_id", "dropoff_at"))
+
+
 def _hours(*frames: pl.DataFrame) -> set[Hour]:
-    """The hours of both ends of all rows: each (hour, zone, service) as one integer until they are few."""
+    """The hours of both ends of all rows."""
     cells: set[int] = set()
     for frame in frames:
-        service = frame["service"].to_physical()
-        for zone, at in (("pickup_zone_id", "pickup_at"), ("dropoff_zone_id", "dropoff_at")):
-            hours = frame[at].to_physical() // _MICROSECONDS
-            numbers = (hours * _ZONES + frame[zone].cast(pl.Int64) + _ZONES // 2) * len(SERVICES) + service
-            cells.update(numbers.drop_nulls().to_list())
+        if len(frame):
+            cells.update(frame.select(cell=_BOTH_ENDS.drop_nulls().unique())["cell"].to_list())
     found = set()
     for cell in cells:
         place, service_number = divmod(cell, len(SERVICES))

@@ -5,7 +5,7 @@ import functools
 import operator
 import re
 from collections.abc import Sequence
-from itertools import chain, compress
+from itertools import chain, compress, islice
 from math import isfinite
 from operator import attrgetter
 from typing import Any
@@ -83,20 +83,38 @@ class Unreadable(Exception):
 
 def decode(polled: Polled, now: dt.datetime) -> Decoded:
     """Reads a partition's records; `now` is New York wall time, for events that claim to be of the future."""
-    if not polled.offsets:
-        return Decoded(polled, [], [], [])
     latest = now + DAY
+    events = _all_well(polled.keys, polled.values, latest)
+    return _sorted_out(polled, latest) if events is None else Decoded(polled, events, polled.offsets, [])
+
+
+def decode_all(polls: Sequence[Polled], now: dt.datetime) -> list[Decoded]:
+    """Reads the records of several partitions; few of them together, since judging has its price whatever their number.
+
+    As `decode` reads each.
+    """
+    keys = [*chain.from_iterable(one.keys for one in polls)]
+    values = [*chain.from_iterable(one.values for one in polls)]
+    events = _all_well(keys, values, now + DAY) if len(values) <= _CACHED else None
+    if events is None:
+        return [decode(polled, now) for polled in polls]
+    following = iter(events)
+    return [Decoded(one, [*islice(following, len(one.offsets))], one.offsets, []) for one in polls]
+
+
+def _all_well(keys: Sequence[bytes | None], values: Sequence[bytes | None], latest: dt.datetime) -> list[Event] | None:
+    """The events of records of which all are events; None where something is wrong, or not known to this version."""
     events: list[Event] = []
     try:
-        for first in range(0, len(polled.offsets), _CACHED):
-            values, keys = polled.values[first : first + _CACHED], polled.keys[first : first + _CACHED]
-            some = [_decode(value) for value in values]  # type: ignore[arg-type]
-            if max(map(len, values)) > MAX_BYTES or _odd(some, keys, latest).any():  # type: ignore[arg-type]
-                return _sorted_out(polled, latest)
+        for first in range(0, len(values), _CACHED):
+            some_values, some_keys = values[first : first + _CACHED], keys[first : first + _CACHED]
+            some = [_decode(value) for value in some_values]  # type: ignore[arg-type]
+            if max(map(len, some_values)) > MAX_BYTES or _odd(some, some_keys, latest).any():  # type: ignore[arg-type]
+                return None
             events += some
     except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError):
-        return _sorted_out(polled, latest)
-    return Decoded(polled, events, polled.offsets, [])
+        return None
+    return events
 
 
 def _sorted_out(polled: Polled, latest: dt.datetime) -> Decoded:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from chillflow.actors.held import Batch
 from chillflow.clock import Clock
-from chillflow.reading import decode
+from chillflow.reading import decode_all
 from chillflow.stores.protocols import LogReader
 
 
@@ -56,4 +56,4 @@ class Fetching:
         if commits:
             self.reader.commit(commits)
         now = self.clock.wall()
-        return [Batch.of(decode(polled, now)) for polled in self.reader.poll(self.limit, self.patience)]
+        return [Batch.of(decoded) for decoded in decode_all(self.reader.poll(self.limit, self.patience), now)]

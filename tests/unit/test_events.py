@@ -20,7 +20,7 @@ from chillflow.events import SLOTS, Decoded, Polled, event_id, key_of, pickup_of
 from chillflow.events import STARTED as STARTED_COLUMNS
 from chillflow.explosion import explode, implode
 from chillflow.months import Month
-from chillflow.reading import LONGEST, decode
+from chillflow.reading import LONGEST, decode, decode_all
 from chillflow.trips import MAX_CENTS, MONEY, RAW_COLUMNS, SERVICE, SERVICES, id_text, ids_of_text, trip_id
 from tests.strategies import RAW_FRAME
 
@@ -235,6 +235,16 @@ def test_any_damage_is_an_event_or_a_dead_letter_and_reading_one_by_one_is_the_s
     alone = [read([KEY], [value]) for value in values]
     assert found.events == [event for each in alone for event in each.events]
     assert [letter.reason for letter in found.dead] == [letter.reason for each in alone for letter in each.dead]
+
+
+@given(st.lists(st.lists(st.sampled_from([*VALUES, b"{", None]), max_size=4), max_size=4), st.integers(0, 3))
+def test_partitions_that_are_read_together_are_read_as_each_by_itself(parts, bad):
+    parts = [[value if bad else VALUES[len(value or b"") % 3] for value in values] for values in parts]
+    polls = [
+        Polled(number, 5, 5 + len(values), list(range(5, 5 + len(values))), [KEY] * len(values), values)
+        for number, values in enumerate(parts)
+    ]
+    assert decode_all(polls, NOW) == [decode(polled, NOW) for polled in polls]
 
 
 def test_one_bad_record_late_in_a_long_poll_is_the_only_dead_letter():

@@ -1,4 +1,4 @@
-"""From produce() to committed: `chillflow up`, then `python -m benchmarks.latency --rate 5000 --seconds 20`.
+"""From produce() to committed: `chillflow up`, then `python -m benchmarks.latency --rate 5000 --seconds 30`.
 
 Events of synthetic trips are sent at a steady rate, one at a time, while the very loop of the actors assembles them in
 this process. An event's latency ends when PostgreSQL has confirmed the transaction that holds it.
@@ -35,18 +35,21 @@ from chillflow.synth import write_month
 from chillflow.trips import trip_id
 
 PARTITIONS = 12
-WARM_UP = 3.0
+WARM_UP = 10.0
+"""Seconds that do not count: a broker that has just started compiles what it runs."""
 KEYS = {"partitioner": "murmur2_random", "acks": "all"}
 """How whoever sends events has to send them. How long the client gathers records, 5 ms, is Kafka's own default; of one
 that sends each by itself, the broker's requests take the cores that all of this shares."""
 
+Sent = dict[tuple[int, int], tuple[float, float]]
+
 
 def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results: Any) -> None:
-    """Sends at a rate; tells when each record was handed to the producer, by partition and offset.
+    """Sends at a rate; tells when each record was handed to the producer, by partition and offset, and acknowledged.
 
     The clock is the machine's own, the same in all processes.
     """
-    sent: dict[tuple[int, int], float] = {}
+    sent: Sent = {}
     given = records(int(rate * seconds / 2.9))[: int(rate * seconds)]
     producer = Producer({**kafka, **KEYS})
     began = time.perf_counter()
@@ -58,7 +61,7 @@ def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results
 
         def delivered(error: KafkaError | None, message: Message, at: float = at) -> None:
             assert error is None, error
-            sent[message.partition() or 0, message.offset() or 0] = at
+            sent[message.partition() or 0, message.offset() or 0] = at, time.perf_counter()
 
         producer.produce(topic, key=key, value=value, on_delivery=delivered)
     producer.flush()
@@ -79,10 +82,15 @@ def records(trips: int) -> list[tuple[bytes, bytes]]:
     return list(zip(events["key"].to_list(), events["value"].to_list(), strict=True))
 
 
+def told(seconds: list[float]) -> str:
+    p50, p90, p99, most = (1000 * float(np.quantile(seconds, share)) for share in (0.5, 0.9, 0.99, 1))
+    return f"p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, greatest {most:.1f} ms"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=5_000)
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--bootstrap")
     given = parser.parse_args()
     settings = Settings.read()
@@ -110,7 +118,7 @@ def main() -> None:
     results = context.Queue()
     context.Process(target=send, args=(kafka, topic, given.rate, given.seconds, results), daemon=True).start()
     committed: list[tuple[int, int, int, float]] = []
-    done: tuple[float, dict[tuple[int, int], float]] | None = None
+    done: tuple[float, Sent] | None = None
     deadline = time.perf_counter() + given.seconds * 3 + 30
     while done is None or sum(end - begin for _, begin, end, _ in committed) < len(done[1]):
         before = {partition: held.next_offset for partition, held in loop.held.items()}
@@ -123,15 +131,11 @@ def main() -> None:
         if now > deadline:
             sys.exit("it did not keep up")
     began, sent = done
-    taken = [
-        at - sent[partition, offset]
-        for partition, begin, end, at in committed
-        for offset in range(begin, end)
-        if sent[partition, offset] - began > WARM_UP
-    ]
-    p50, p90, p99, most = (1000 * float(np.quantile(taken, share)) for share in (0.5, 0.9, 0.99, 1))
-    print(f"{len(taken):,} events at {given.rate:,.0f}/s: p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, "
-          f"greatest {most:.1f} ms")  # fmt: skip
+    ends = {(part, offset): at for part, begin, end, at in committed for offset in range(begin, end)}
+    counted = {place: times for place, times in sent.items() if times[0] - began > WARM_UP}
+    print(f"{len(counted):,} events at {given.rate:,.0f}/s")
+    print(f"until committed: {told([ends[place] - at for place, (at, _) in counted.items()])}")
+    print(f"of it until the broker acknowledged: {told([acknowledged - at for at, acknowledged in counted.values()])}")
     loop.drain()
     while not loop.ended:
         for _ in loop.turn():

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,20 +49,22 @@ class Crashing:
 
     def assemble(self, step: str | None = None, times: int = 1) -> bool:
         """Whether an assembler was gone after doing `step` so many times; else it has settled all."""
-        running = self.start(step, times)
-        code = running.wait(120)
+        with self.running(step, times) as running:
+            code = running.wait(120)
         assert code in (0, CRASHED), f"it ended with {code} (step {step})"
         return code == CRASHED
 
-    def start(self, step: str | None = None, times: int = 1) -> "subprocess.Popen[bytes]":
+    @contextmanager
+    def running(self, step: str | None = None, times: int = 1) -> "Iterator[subprocess.Popen[bytes]]":
+        """An assembler's process; it does not outlive the block."""
         given = {"redis": self.redis, "kafka": self.kafka, "topic": self.topic, "dsn": self.dsn}
-        command = [
-            sys.executable,
-            "-m",
-            "tests.recovery.loop_process",
-            json.dumps(given | {"crash": step, "times": times}),
-        ]
-        return subprocess.Popen(command, cwd=REPO)
+        given_step = {"crash": step, "times": times}
+        command = [sys.executable, "-m", "tests.recovery.loop_process", json.dumps(given | given_step)]
+        with subprocess.Popen(command, cwd=REPO) as running:
+            try:
+                yield running
+            finally:
+                running.kill()
 
     def tables(self) -> dict[str, str]:
         """Each trip's table."""

@@ -28,14 +28,12 @@ def kept(store: "redis.Redis", stage: Crashing) -> dict[bytes, bytes]:
     return {key: bytes(store.get(key) or b"") for key in store.keys(f"*{stage.topic}*")}  # type: ignore[union-attr]
 
 
-def test_an_old_dump_is_refused(stage: Crashing, store: "redis.Redis") -> None:
+def test_an_old_dump_changes_nothing(stage: Crashing, store: "redis.Redis") -> None:
     assert stage.assemble("4", times=2)
     old = kept(store, stage)
     assert len(old) == 2
     assert stage.assemble("4", times=4)
     assert kept(store, stage) != old
-    store.mset(old)  # type: ignore[arg-type]
-    assert stage.assemble("R4")  # it reads again what the old snapshots would have spared it
     store.mset(old)  # type: ignore[arg-type]
     assert not stage.assemble()
     assert stage.tables() == true_tables()

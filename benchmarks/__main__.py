@@ -16,6 +16,9 @@ from chillflow import local
 STREAM = ("events", "open_trips", "replay", "assembly", "latency", "recovery")
 """Each a module of its own; what each needs is in docs/benchmarks.md."""
 
+KPIS = ("aggregate", "report")
+"""The same, of what is made of the trips."""
+
 
 @click.command()
 @click.option("--file", type=click.Path(exists=True, path_type=Path), help="a real month to tile for curation")
@@ -26,7 +29,8 @@ def main(file: Path | None, rows: int, load_rows: int, cpus: int) -> None:
     """Measures each beside its peer on the same cores, and prints a table."""
     found = [importing(), up(cpus), *curate.measure(rows, file, runs=3, cpus=cpus), *load.measure(load_rows, rounds=2)]
     show(found)
-    click.echo("the stream's: " + ", ".join(f"python -m benchmarks.{name}" for name in STREAM), err=True)
+    for what, names in (("the stream's", STREAM), ("of KPIs", KPIS)):
+        click.echo(f"{what}: " + ", ".join(f"python -m benchmarks.{name}" for name in names), err=True)
 
 
 def importing() -> Outcome:

@@ -10,7 +10,8 @@ from chillflow.reports import sums, wall_time
 from chillflow.reports.facts import Facts
 from chillflow.reports.figure import DATA, LEVEL, Figure, axis, label, tooltips
 
-DAYS = "utcFormat(datum.value, utcmonth(datum.value) == 0 && utcdate(datum.value) == 1 ? '%Y' : '%b %d')"
+DAYS = "utcFormat(datum.value, span(domain('x')) > 185 * 864e5 ? '%b %Y' : '%b %d')"
+"""Of more than half a year, with the year: nothing else tells its months from those of the next."""
 WHOLE = "All boroughs"
 SERVICES = alt.Scale(domain=["yellow", "green"], range=["var(--yellow)", "var(--green)"])
 DASHES = alt.Scale(domain=["yellow", "green"], range=[[1, 0], [5, 3]])

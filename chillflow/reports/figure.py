@@ -43,6 +43,15 @@ DASHED = [[1, 0], [5, 3]]
 """Two series differ by colour and by dash, so that they do without colour."""
 
 
+def with_room(line: alt.Chart, measure: str) -> alt.LayerChart | alt.FacetChart:
+    """Leaves a twentieth free above and below, so that a change of next to nothing looks like it."""
+    low, high = f"min({measure})", f"max({measure})"
+    ends = alt.Chart(DATA).transform_aggregate(low=low, high=high)
+    ends = ends.transform_calculate(low="0.95 * datum.low", high="1.05 * datum.high")
+    unseen = ends.mark_rule(opacity=0, aria=False).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    return alt.layer(line, unseen)
+
+
 def tooltips(*names: str) -> list[alt.Tooltip]:
     """What a mark tells of itself, with the names and formats of COLUMNS."""
     return [_tooltip(name) for name in names]

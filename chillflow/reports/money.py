@@ -5,7 +5,7 @@ import polars as pl
 
 from chillflow.reports import sums
 from chillflow.reports.facts import Facts
-from chillflow.reports.figure import DASHED, DATA, LEVEL, TWO, Figure, axis, label, tooltips
+from chillflow.reports.figure import DASHED, DATA, LEVEL, TWO, Figure, axis, label, tooltips, with_room
 from chillflow.reports.sums import CITY, MANHATTAN
 
 PAYMENTS = {"card_trips": "card", "cash_trips": "cash", "flex_trips": "Flex Fare", "other_trips": "other"}
@@ -100,7 +100,7 @@ def fares(facts: Facts) -> Figure:
 
 
 def _by_month(measure: str) -> alt.TopLevelMixin:
-    return (
+    line = (
         alt.Chart(DATA)
         .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
         .encode(
@@ -108,8 +108,8 @@ def _by_month(measure: str) -> alt.TopLevelMixin:
             y=alt.Y(f"{measure}:Q", scale=alt.Scale(zero=False), axis=axis(measure)),
             tooltip=tooltips("month", measure),
         )
-        .properties(width="container", height=240)
     )
+    return with_room(line, measure).properties(width="container", height=240)
 
 
 def congestion(facts: Facts) -> Figure:
@@ -145,7 +145,7 @@ def _effect(rows: pl.DataFrame) -> str:
 
 def _areas(measure: str) -> alt.TopLevelMixin:
     areas = [MANHATTAN, CITY]
-    return (
+    lines = (
         alt.Chart(DATA)
         .mark_line(point=alt.OverlayMarkDef(size=60), strokeWidth=2.5)
         .encode(
@@ -155,5 +155,5 @@ def _areas(measure: str) -> alt.TopLevelMixin:
             strokeDash=alt.StrokeDash("area:N", title=None, scale=alt.Scale(domain=areas, range=DASHED)),
             tooltip=tooltips("area", "month", "mph", "cbd_share", "cbd_sum"),
         )
-        .properties(width="container", height=240)
-    )  # fmt: skip
+    )
+    return (with_room(lines, measure) if measure == "mph" else lines).properties(width="container", height=240)

@@ -161,6 +161,16 @@ def test_every_chart_is_drawn(page: Any) -> None:
     assert page.locator("#zones svg .mark-shape path").count() == 260
 
 
+def test_no_axis_says_the_same_twice(page: Any) -> None:
+    axes = page.evaluate(
+        "[...document.querySelectorAll('.chart svg .role-axis-label')].map(axis => [axis.closest('[id]').id, "
+        "[...axis.querySelectorAll('text')].filter(one => one.getAttribute('opacity') !== '0')"
+        ".map(one => one.textContent).filter(text => text)])"
+    )
+    assert len(axes) > 20
+    assert [(name, labels) for name, labels in axes if len(set(labels)) < len(labels)] == []
+
+
 def test_headline_figures_are_those_of_the_database(page: Any, reported_dsn: str) -> None:
     [sums] = ask(reported_dsn, "select count(*) as trips, round(sum(total_amount)) as revenue from chillflow.trips")
     labels, texts = (page.locator(f".tiles.shown {tag}").all_inner_texts() for tag in ("dt", "dd"))
@@ -274,6 +284,21 @@ def test_axe_finds_nothing_serious(made: Path, browse: Callable[..., OpenPage], 
 def test_nothing_is_wider_than_a_phone(made: Path, browse: Callable[..., OpenPage]) -> None:
     page = browse(**PHONE).open(made / "report.html")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_nothing_is_wider_than_paper(made: Path, browse: Callable[..., OpenPage]) -> None:
+    """A4 less its margins, with the widest tables open."""
+    paper = 688
+    page = browse(viewport={"width": 1280, "height": 900}).open(made / "report.html")
+    for name in ("zones", "quality", "ledger"):
+        rows_of(page, name)
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": paper, "height": 1000})
+    ends = page.evaluate(
+        "[...document.querySelectorAll('.figure, table')].map(one => one.getBoundingClientRect()).map(box => box.right)"
+    )
+    assert len(ends) > 10
+    assert max(ends) <= paper + 1
 
 
 def test_the_page_follows_the_browser_into_the_dark(made: Path, browse: Callable[..., OpenPage]) -> None:

@@ -42,11 +42,13 @@ def kpis(
         if missing or not asked:
             raise NoKpis(" and ".join(services), tuple(map(str, missing)))
         rows = reads.read(Question(asked, services, by, per, wanted))
+        rate = reads.hit_rate
     if as_json:
         console.show_json(rows)
         return
     console.screen().print(_table(rows, by, per))
-    console.say("from Redis" if reads.hits else "from PostgreSQL")
+    source = "from Redis" if reads.hits else "from PostgreSQL"
+    console.say(source if rate is None else f"{source}; {rate:.0%} of all reads so far were from Redis")
 
 
 def zones_called(text: str) -> list[int]:

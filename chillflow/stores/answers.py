@@ -15,6 +15,8 @@ from chillflow import __version__
 
 REMEMBERED = dt.timedelta(days=1)
 TIMEOUT = 1.0
+COUNTS = "chillflow:kpi-reads"
+"""A hash in Redis: how many questions were `asked` by anybody, and how many `remembered`."""
 
 
 class Answers:
@@ -35,7 +37,19 @@ class Answers:
         if self._redis is not None:
             with suppress(redis.RedisError):
                 stored = self._redis.get(key)
+                with self._redis.pipeline() as counts:
+                    counts.hincrby(COUNTS, "asked", 1)
+                    counts.hincrby(COUNTS, "remembered", int(stored is not None))
+                    counts.execute()
                 return stored if isinstance(stored, bytes) else None
+        return None
+
+    def hit_rate(self) -> float | None:
+        """The share of all questions so far, anybody's, that Redis had an answer to; None where it does not tell."""
+        if self._redis is not None:
+            with suppress(redis.RedisError, ValueError):
+                asked, remembered = self._redis.hmget(COUNTS, "asked", "remembered")
+                return int(remembered) / int(asked) if asked and remembered else None
         return None
 
     def remember(self, key: str, answer: bytes) -> None:

@@ -62,6 +62,11 @@ class KpiReads:
             self._connection.close()
         self._answers.close()
 
+    @property
+    def hit_rate(self) -> float | None:
+        """See Answers."""
+        return self._answers.hit_rate()
+
     def months(self, services: Sequence[str]) -> tuple[Month, ...]:
         """The months of which there are KPIs of any of the services."""
         connection = self._connected()

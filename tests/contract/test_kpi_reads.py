@@ -13,6 +13,7 @@ from chillflow.commands.kpis import zones_called
 from chillflow.errors import UnknownZone
 from chillflow.kpis import NAMES
 from chillflow.stores.aggregates import Aggregates
+from chillflow.stores.answers import COUNTS
 from chillflow.stores.kpi_reads import KpiReads, Question
 from chillflow.stores.warehouse import Warehouse
 from tests.fix_brokers import Embedded
@@ -76,6 +77,19 @@ def test_an_answer_is_remembered_until_its_slice_is_computed_anew(filled: Wareho
         expected = without.read(question)
     assert reads.read(question) == expected != first
     assert (reads.hits, reads.misses) == (2, 2)
+
+
+def test_redis_counts_how_often_it_had_the_answer(
+    filled: Warehouse, reads: KpiReads, embedded_brokers: Embedded
+) -> None:
+    with redis.Redis.from_url(embedded_brokers.redis) as server:
+        server.delete(COUNTS)
+    assert reads.hit_rate is None
+    for _ in range(4):
+        reads.read(Question((MONTH,), ("green",), by="borough"))
+    assert reads.hit_rate == 0.75
+    with closing(KpiReads(filled.dsn, NOWHERE)) as without:
+        assert without.hit_rate is None
 
 
 def test_redis_that_is_away_or_remembers_nonsense_changes_nothing(

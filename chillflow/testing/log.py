@@ -65,6 +65,7 @@ class MemoryReader:
         self.log, self.name = log, topic
         self.committed: dict[int, int] = {}
         self._at: dict[int, int] = {}
+        self._trouble: OffsetGone | LogTooShort | None = None
 
     def topic(self) -> Topic:
         return self.log.find(self.name).topic
@@ -77,25 +78,39 @@ class MemoryReader:
         return {partition: self.range(partition) for partition in partitions}
 
     def assign(self, partition: int, offset: int) -> None:
+        self.unassign(partition)
         self._at[partition] = offset
 
     def unassign(self, partition: int) -> None:
         self._at.pop(partition, None)
+        if self._trouble is not None and self._trouble.partition == partition:
+            self._trouble = None
 
     def poll(self, limit: int, timeout: float) -> list[Polled]:
         found, polled = self.log.find(self.name), []
+        self._raise()
         for partition, begin in sorted(self._at.items()):
             if begin < found.first[partition]:
-                raise OffsetGone(self.name, partition, begin, found.first[partition])
+                self._trouble = OffsetGone(self.name, partition, begin, found.first[partition])
+                continue
             if begin > len(found.records[partition]):
-                raise LogTooShort(self.name, partition, begin, len(found.records[partition]))
+                self._trouble = LogTooShort(self.name, partition, begin, len(found.records[partition]))
+                continue
             records = found.records[partition][begin : begin + limit]
             end = begin + len(records)
             self._at[partition] = end
             keys, values = [key for key, _ in records], [value for _, value in records]
             at_end = end == len(found.records[partition])
             polled.append(Polled(partition, begin, end, list(range(begin, end)), keys, values, at_end))
+        if not polled:
+            self._raise()
         return polled
+
+    def _raise(self) -> None:
+        """What is wrong with one partition is told once what was read of the others is out of the way."""
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            raise trouble
 
     def commit(self, offsets: Mapping[int, int]) -> None:
         self.committed |= offsets

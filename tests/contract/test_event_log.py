@@ -264,6 +264,23 @@ def test_an_offset_beyond_the_end_is_an_error_with_both(administered: Administer
         read(reader, lambda found: False)
 
 
+def test_what_is_read_beside_a_partition_whose_offsets_are_gone_is_not_lost(administered: Administered) -> None:
+    topic = administered.create(2)
+    for partition in (0, 1):
+        administered.send(topic, partition, records(10))
+    administered.delete_records(topic, 1, 6)
+    reader = administered.reader(topic.name)
+    reader.assign(0, 0)
+    reader.assign(1, 2)
+    found: list[Polled] = []
+    with pytest.raises(OffsetGone):
+        while True:
+            found += reader.poll(100, 0.1)
+    reader.unassign(1)
+    found += read(reader, lambda rest: len(values(found + rest)) == 10)
+    assert values(found) == [value for _, value in records(10)]
+
+
 def test_a_topic_that_was_made_again_has_another_id(administered: Administered) -> None:
     topic = administered.create(1)
     administered.send(topic, 0, records(3))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,8 @@ def embedded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         cli.run("down")
 
 
-@pytest.fixture
-def new_cli(embedded: Cli, tmp_path: Path) -> Iterator[Callable[[], Cli]]:
-    """Makes CLIs that have a database and a lake of their own on the embedded services."""
+@contextmanager
+def _own(embedded: Cli, folder: Path) -> Iterator[Callable[[], Cli]]:
     dsn = json.loads(embedded.run("status", "--json").stdout)["postgres"]
     names: list[str] = []
 
@@ -103,12 +103,26 @@ def new_cli(embedded: Cli, tmp_path: Path) -> Iterator[Callable[[], Cli]]:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(sql.SQL("create database {}").format(sql.Identifier(names[-1])))
         own = psycopg.conninfo.make_conninfo(dsn, dbname=names[-1])
-        return embedded.given(CHILLFLOW_POSTGRES_DSN=own, CHILLFLOW_LAKE=str(tmp_path / names[-1]))
+        return embedded.given(CHILLFLOW_POSTGRES_DSN=own, CHILLFLOW_LAKE=str(folder / names[-1]))
 
     yield make
     with psycopg.connect(dsn, autocommit=True) as connection:
         for name in names:
             connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def new_cli(embedded: Cli, tmp_path: Path) -> Iterator[Callable[[], Cli]]:
+    """Makes CLIs that have a database and a lake of their own on the embedded services."""
+    with _own(embedded, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared_cli(embedded: Cli, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """One with a database and a lake that the tests of a file share."""
+    with _own(embedded, tmp_path_factory.mktemp("shared")) as make:
+        yield make()
 
 
 @pytest.fixture

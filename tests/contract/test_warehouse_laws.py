@@ -28,7 +28,7 @@ def republished(draw: st.DrawFn) -> list[Rows]:
     return [[row | {"source_row": number} for number, row in enumerate(rows)] for rows in versions]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(republished())
 def test_the_last_file_stands(warehouse: Warehouse, files: list[Rows]) -> None:
     months = [curated(rows) for rows in files]
@@ -47,7 +47,7 @@ def test_the_last_file_stands(warehouse: Warehouse, files: list[Rows]) -> None:
     assert versions(warehouse.dsn) == before
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw_rows())
 def test_no_row_is_lost(warehouse: Warehouse, rows: Rows) -> None:
     found = fresh(warehouse, curated(rows))

@@ -17,7 +17,7 @@ from tests.warehouse_dump import dump
 MONTHS = "2018-11,2018-12,2019-01"
 AT_WORK = ("ray::Map(", "ray::load ")
 """How Ray names the processes of tasks; its own actors and agents are named otherwise."""
-KILLS = int(os.environ.get("CHILLFLOW_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("CHILLFLOW_TEST_KILLS", "2"))
 
 
 @pytest.fixture(scope="module")

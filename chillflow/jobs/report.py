@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,9 +52,12 @@ def report(months: tuple[Month, ...] | None, target: Path, data: Path | None, as
     settings = Settings.read()
     _check_target(target)
     dsn = session.postgres_dsn(settings)
-    facts = reporting.read_facts(dsn, _ledger(dsn, months), session.redis_if_any(settings))
-    top, sections = headline.headline(facts), contents.sections(facts)
-    text = page.render(facts, top, sections, vega.bundle(settings.home / "cache"))
+    ledger = _ledger(dsn, months)
+    with ThreadPoolExecutor(1) as beside:
+        bundle = beside.submit(vega.bundle, settings.home / "cache")
+        facts = reporting.read_facts(dsn, ledger, session.redis_if_any(settings))
+        top, sections = headline.headline(facts), contents.sections(facts)
+        text = page.render(facts, top, sections, bundle.result())
     _write(target, text)
     figures = [top, *(figure for section in sections for figure in section.figures)]
     written = [str(path) for path in files.write(figures, data)] if data else []

@@ -17,8 +17,18 @@ Schema = Mapping[str, pl.DataType]
 MEASURES: Schema = {measure.name: EXACT if measure.unit in kpis.HUNDREDTHS else pl.Int64() for measure in kpis.MEASURES}
 
 _SERVICE: Schema = {"service": pl.String()}
-BOROUGHS: Schema = {**_SERVICE, "borough": pl.String(), "day": pl.Date(), **MEASURES}
-ZONES: Schema = {**_SERVICE, "zone_id": pl.Int32(), "month": pl.Date(), **MEASURES}
+_TRIPS_AND_MONEY = ("pickups", "total_sum")
+BOROUGHS: Schema = {
+    **_SERVICE, "borough": pl.String(), "day": pl.Date(), **{name: MEASURES[name] for name in _TRIPS_AND_MONEY}
+}  # fmt: skip
+ZONE_MEASURES = (
+    "pickups", "dropoffs", "distance_sum", "distance_n", "duration_sum", "duration_n", "speed_distance_sum",
+    "speed_duration_sum", "fare_sum", "total_sum", "card_trips", "card_tip_sum", "card_total_sum", "cash_trips",
+    "flex_trips", "airport_trips", "cbd_trips", "cbd_sum",
+)  # fmt: skip
+ZONES: Schema = {
+    **_SERVICE, "month": pl.Date(), "zone_id": pl.Int32(), **{name: MEASURES[name] for name in ZONE_MEASURES}
+}  # fmt: skip
 WEEK_MEASURES = (
     "pickups", "dropoffs", "total_sum", "distance_n", "duration_n", "speed_distance_sum", "speed_duration_sum",
 )  # fmt: skip

@@ -66,24 +66,23 @@ def _read(
 def _copied(connection: Connection, name: str, schema: Schema, names: Mapping[str, Any]) -> bytes:
     sums = [sql.SQL("sum({0}) as {0}").format(sql.Identifier(column)) for column in schema if column in MEASURES]
     question = query(name, sums=sql.SQL(", ").join(sums)) if sums and name != "report_hours" else query(name)
+    connection.execute(query("read_by_month"))
     bound = ClientCursor(connection).mogrify(question, dict(names))
     with connection.cursor().copy(query("copy_out", question=sql.SQL(bound))) as copy:
         return b"".join(bytes(part) for part in copy)
 
 
 def _frame(text: bytes, schema: Schema) -> pl.DataFrame:
-    texts = {column: pl.String() for column in schema}
     if not text:
         return pl.DataFrame(schema=schema)
-    return pl.read_csv(BytesIO(text), has_header=False, schema=texts).select(
-        _parsed(column, kind) for column, kind in schema.items()
-    )
+    times = {column: pl.String() for column, kind in schema.items() if kind.is_temporal()}
+    frame = pl.read_csv(BytesIO(text), has_header=False, schema={**schema, **times})
+    return frame.with_columns(_parsed(column, schema[column]) for column in times)
 
 
 def _parsed(column: str, kind: pl.DataType) -> pl.Expr:
-    if kind == pl.Datetime:
-        return pl.col(column).str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
-    return pl.col(column).str.to_date("%Y-%m-%d") if kind == pl.Date else pl.col(column).cast(kind)
+    text = pl.col(column).str
+    return text.to_date("%Y-%m-%d") if kind == pl.Date else text.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us")
 
 
 def ledger_of(

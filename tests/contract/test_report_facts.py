@@ -10,7 +10,7 @@ import pytest
 
 from chillflow.months import Month
 from chillflow.reports import days, hours, money, places
-from chillflow.reports.facts import BOROUGHS, ZONES, Facts
+from chillflow.reports.facts import BOROUGHS, WEEK_MEASURES, ZONES, Facts
 from chillflow.stores.reporting import ledger_of, read_facts
 from chillflow.stores.warehouse import Warehouse
 from tests.fix_brokers import Embedded
@@ -45,6 +45,18 @@ def test_roll_ups_are_those_of_the_views(reported_dsn: str, read: Facts, level: 
     by_key = {tuple(row[name] for name in key): row for row in mine}
     for row in asked:
         assert by_key[tuple(row[name] for name in key)] == row
+
+
+def test_the_week_of_months_that_lie_apart_is_what_their_zone_hours_say(reported_dsn: str, read: Facts) -> None:
+    measures = ", ".join(f"sum({name}) as {name}" for name in WEEK_MEASURES)
+    asked = ask(
+        reported_dsn,
+        "select service, zone_id, extract(isodow from hour)::int as weekday, extract(hour from hour)::int as hour, "
+        f"{measures} from chillflow.kpi_zone_hourly join chillflow.months using (service) "
+        "where date_trunc('month', hour)::date = month group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+    )
+    assert rows(read.week.sort("service", "zone_id", "weekday", "hour")) == asked
+    assert len(asked) > 1_000
 
 
 def test_other_months_are_left_out(reported_dsn: str) -> None:

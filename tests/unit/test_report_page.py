@@ -76,6 +76,29 @@ def test_a_month_of_rejected_rows_only_has_its_account() -> None:
     assert data_of(text)["figures"]["ledger"]["rows"] == 1
 
 
+@pytest.mark.parametrize(("both", "one"), [("2019-03", "2019-04"), ("2019-04", "2019-03")])
+@pytest.mark.parametrize("alone", ["yellow", "green"])
+def test_a_month_that_lacks_a_service_is_told_as_such(both: str, one: str, alone: str) -> None:
+    import polars as pl
+
+    found = pl.concat([zone_hours([both], ["yellow", "green"]), zone_hours([one], [alone])])
+    given = facts(found, pl.concat([pairs([both], ["yellow", "green"]), pairs([one], [alone])]))
+    lacking = "green" if alone == "yellow" else "yellow"
+    figures = {figure.name: figure.table for section in contents.sections(given) for figure in section.figures}
+
+    daily = figures["daily"].filter(borough="All boroughs", service=lacking)["day"]
+    assert {f"{day:%Y-%m}" for day in daily} == {both}, "no line of zeros where nothing was loaded"
+    by_month = figures["zone_months"].filter(pl.col("zone_id").is_null()).select("service", "month").rows()
+    assert sorted(by_month) == sorted(
+        [(service, both) for service in ("all", "green", "yellow")] + [(service, one) for service in ("all", alone)]
+    )
+    assert set(figures["movers"]["service"]) == {alone}, "all taxis of two and of one service are not compared"
+    per_day = headline.headline(given).table.filter(service=lacking)
+    days = {"2019-03": 31, "2019-04": 30}[both]
+    assert per_day["trips_per_day"].item() == pytest.approx(per_day["trips"].item() / days, abs=0.05)
+    assert data_of(rendered(given))["figures"]["ledger"]["rows"] == 3
+
+
 def test_names_of_zones_are_escaped() -> None:
     text = spring_page()
     assert '<option value="103">Governor&#39;s Island' in text

@@ -12,6 +12,11 @@ class Metric:
     labels: tuple[str, ...]
 
 
+KPI_READS = Metric(
+    "chillflow_kpi_reads", "counter", "KPI reads of anybody, by what had the answer: redis or postgresql", ("answered",)
+)
+"""Exposed by `chillflow aggregate --watch --metrics PORT`, without Ray's prefix; its exporter adds `_total`."""
+
 _PARTITION = ("topic", "partition")
 _TOPIC = ("topic",)
 

@@ -51,7 +51,15 @@ from chillflow.errors.reconciling import (
     TripsStillOpen,
     Unsettled,
 )
-from chillflow.errors.services import DemoFailed, DoctorFound, HomeUnusable, NotRunning, ServiceDown, ServiceFailed
+from chillflow.errors.services import (
+    DemoFailed,
+    DoctorFound,
+    HomeUnusable,
+    NotRunning,
+    PortUnusable,
+    ServiceDown,
+    ServiceFailed,
+)
 from chillflow.errors.sources import (
     ColumnTwice,
     DownloadBusy,
@@ -155,6 +163,7 @@ __all__ = [
     "OtherTopic",
     "OutcomeUnknown",
     "PartitionsChanged",
+    "PortUnusable",
     "RayRefused",
     "RecordRefused",
     "ReplayBusy",

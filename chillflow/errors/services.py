@@ -32,6 +32,17 @@ class NotRunning(ChillFlowError):
 
 
 @dataclass(eq=False)
+class PortUnusable(ChillFlowError):
+    """A port that could not be listened on."""
+
+    port: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"cannot answer Prometheus on port {self.port} ({self.why}); name another one"
+
+
+@dataclass(eq=False)
 class DoctorFound(ChillFlowError):
     """What `chillflow doctor` found wrong."""
 

@@ -9,6 +9,7 @@ import click
 from chillflow import console
 from chillflow.errors import ChillFlowError, MonthNotCurated, MonthNotLoaded
 from chillflow.jobs import session
+from chillflow.jobs.exposing import exposed
 from chillflow.jobs.lake_measures import aggregate_lake
 from chillflow.jobs.outcomes import Outcomes, label
 from chillflow.jobs.refreshing import refresh, watch
@@ -42,7 +43,16 @@ All first halves begin before the second ones: neighbours in time wait for each 
     help="what the MONTHS are computed from: trips in PostgreSQL, or measures of the curated lake [default: warehouse]",
 )
 @click.option("--watch", "watching", is_flag=True, help="go on refreshing while trips arrive, until SIGTERM or Ctrl-C")
-def aggregate(service: str | None, months: tuple[Month, ...] | None, source: Source | None, watching: bool) -> None:
+@click.option(
+    "--metrics",
+    "port",
+    type=click.IntRange(1, 65_535),
+    metavar="PORT",
+    help="with --watch: how often Redis had the answer about KPIs, for Prometheus",
+)
+def aggregate(
+    service: str | None, months: tuple[Month, ...] | None, source: Source | None, watching: bool, port: int | None
+) -> None:
     """Compute zone-hour KPIs.
 
     Of all hours of MONTHS of SERVICE; without them, of the hours that were touched since they were computed: loads and
@@ -50,10 +60,13 @@ def aggregate(service: str | None, months: tuple[Month, ...] | None, source: Sou
     """
     settings = Settings.read()
     dsn = session.postgres_dsn(settings)
+    if port is not None and not watching:
+        raise click.UsageError("--metrics is for --watch: nobody could ask for them otherwise")
     if service is None:
         if source is not None:
             raise click.UsageError("--from is for whole months: name SERVICE and MONTHS")
-        _refresh(dsn, watching)
+        with exposed(port, session.redis_if_any(settings)):
+            _refresh(dsn, watching)
         return
     if not months or watching:
         what = "--watch is for all that is touched: leave SERVICE and MONTHS out" if months else "MONTHS are missing"

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,6 +18,14 @@ REMEMBERED = dt.timedelta(days=1)
 TIMEOUT = 1.0
 COUNTS = "chillflow:kpi-reads"
 """A hash in Redis: how many questions were `asked` by anybody, and how many `remembered`."""
+
+
+@dataclass(frozen=True)
+class ReadCounts:
+    """Questions so far, anybody's, and how many of them Redis had the answer to."""
+
+    asked: int
+    remembered: int
 
 
 class Answers:
@@ -44,13 +53,18 @@ class Answers:
                 return stored if isinstance(stored, bytes) else None
         return None
 
-    def hit_rate(self) -> float | None:
-        """The share of all questions so far, anybody's, that Redis had an answer to; None where it does not tell."""
+    def counts(self) -> ReadCounts | None:
+        """None where Redis does not tell, or was not asked yet."""
         if self._redis is not None:
             with suppress(redis.RedisError, ValueError):
                 asked, remembered = self._redis.hmget(COUNTS, "asked", "remembered")
-                return int(remembered) / int(asked) if asked and remembered else None
+                return ReadCounts(int(asked), int(remembered)) if asked and remembered else None
         return None
+
+    def hit_rate(self) -> float | None:
+        """The share of all questions that Redis had an answer to; None where it does not tell."""
+        counts = self.counts()
+        return counts.remembered / counts.asked if counts and counts.asked else None
 
     def remember(self, key: str, answer: bytes) -> None:
         if self._redis is not None:

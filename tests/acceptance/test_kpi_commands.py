@@ -4,8 +4,11 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -101,16 +104,40 @@ def test_bad_questions_end_in_a_sentence(cli: Cli, arguments: tuple[str, ...], c
     assert "Traceback" not in done.stderr
 
 
+def reads_counted(port: int) -> Counter[str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
+        text = answer.read().decode()
+    found = re.findall(r'^chillflow_kpi_reads_total\{answered="(\w+)"\} (\S+)$', text, re.M)
+    return Counter({answered: int(float(count)) for answered, count in found})
+
+
+def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = cli.run("aggregate", "--watch", "--metrics", str(port), code=1)
+    assert f"cannot answer Prometheus on port {port}" in " ".join(done.stderr.split())
+    assert "--metrics is for --watch" in cli.run("aggregate", "--metrics", "9105", code=2).stderr
+
+
 def test_watching_keeps_kpis_fresh_until_sigterm(
     cli: Cli, filled: Warehouse, started: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    process = started("aggregate", "--watch")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = started("aggregate", "--watch", "--metrics", str(port))
     notes = "select 1 from chillflow.kpi_dirty limit 1"
     await_that(lambda: not ask(filled.dsn, notes), process)
     assert zone_hours(filled.dsn) == fold(filled.dsn)
     load(filled, curated([raw_row(number * 11) for number in range(500)]))
     await_that(lambda: not ask(filled.dsn, notes), process)
     assert zone_hours(filled.dsn) == fold(filled.dsn)
+    before = reads_counted(port)
+    for _ in range(3):
+        cli.run("kpis", "--by", "zone", "--per", "day")
+    assert reads_counted(port) - before == Counter(redis=2, postgresql=1)
     load(filled, curated([raw_row(number * 7) for number in range(400)]))
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE)

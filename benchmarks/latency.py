@@ -1,7 +1,8 @@
 """From produce() to committed: `chillflow up`, then `python -m benchmarks.latency --rate 5000 --seconds 30`.
 
 Events of synthetic trips are sent at a steady rate, one at a time, while the very loop of the actors assembles them in
-this process. An event's latency ends when PostgreSQL has confirmed the transaction that holds it.
+this process. An event's latency ends when PostgreSQL has confirmed the transaction that holds it. Says where a turn of
+the loop spends its time: step 2 is the wait for what is fetched, the numbers are those of docs/assembly.md.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import psutil
 from confluent_kafka import KafkaError, Message, Producer
 
 from benchmarks.assembly import GROUP, drop_database, new_database
@@ -23,6 +26,7 @@ from chillflow import local, tlc
 from chillflow.actors.assembler import collect_rarely
 from chillflow.actors.loop import Loop, Options
 from chillflow.clock import SystemClock
+from chillflow.events import Polled
 from chillflow.explosion import explode
 from chillflow.local.ray_head import ENVIRONMENT
 from chillflow.months import Month
@@ -42,6 +46,21 @@ KEYS = {"partitioner": "murmur2_random", "acks": "all"}
 that sends each by itself, the broker's requests take the cores that all of this shares."""
 
 Sent = dict[tuple[int, int], tuple[float, float]]
+
+
+class Watched(KafkaReader):
+    """Notes when each record was fetched."""
+
+    def __init__(self, kafka: dict[str, str], topic: str) -> None:
+        super().__init__(kafka, topic)
+        self.fetched: dict[tuple[int, int], float] = {}
+
+    def poll(self, limit: int, timeout: float) -> list[Polled]:
+        found = super().poll(limit, timeout)
+        now = time.perf_counter()
+        for polled in found:
+            self.fetched |= {(polled.partition, offset): now for offset in polled.offsets}
+        return found
 
 
 def send(kafka: dict[str, str], topic: str, rate: float, seconds: float, results: Any) -> None:
@@ -82,6 +101,15 @@ def records(trips: int) -> list[tuple[bytes, bytes]]:
     return list(zip(events["key"].to_list(), events["value"].to_list(), strict=True))
 
 
+def cpu_of_all() -> Counter[str]:
+    """CPU seconds of the machine's processes so far, by name."""
+    found: Counter[str] = Counter()
+    for process in psutil.process_iter(["name", "cpu_times"]):
+        if (times := process.info["cpu_times"]) is not None:
+            found[process.info["name"]] += times.user + times.system
+    return found
+
+
 def told(seconds: list[float]) -> str:
     p50, p90, p99, most = (1000 * float(np.quantile(seconds, share)) for share in (0.5, 0.9, 0.99, 1))
     return f"p50 {p50:.1f} ms, p90 {p90:.1f} ms, p99 {p99:.1f} ms, greatest {most:.1f} ms"
@@ -108,7 +136,8 @@ def main() -> None:
     group = store.take_group(GROUP, known, None)
     collect_rarely()
     options, thread = Options(), ThreadPoolExecutor(1)
-    loop = Loop("a", KafkaReader(kafka, topic), store, RedisCheckpoints(redis), SystemClock(), options, thread, print)
+    reader = Watched(kafka, topic)
+    loop = Loop("a", reader, store, RedisCheckpoints(redis), SystemClock(), options, thread, print)
     for partition in range(PARTITIONS):
         loop.assign(group, partition)
     while len(loop.held) < PARTITIONS:
@@ -120,12 +149,18 @@ def main() -> None:
     committed: list[tuple[int, int, int, float]] = []
     done: tuple[float, Sent] | None = None
     deadline = time.perf_counter() + given.seconds * 3 + 30
+    steps: dict[str, float] = defaultdict(float)
+    turns, cpu, at = 0, cpu_of_all(), time.perf_counter()
+    first = at
     while done is None or sum(end - begin for _, begin, end, _ in committed) < len(done[1]):
         before = {partition: held.next_offset for partition, held in loop.held.items()}
-        for _ in loop.turn():
-            pass
+        for step in loop.turn():
+            last, at = at, time.perf_counter()
+            steps[step] += at - last
         now = time.perf_counter()
-        committed += [(p, before[p], held.next_offset, now) for p, held in loop.held.items()]
+        new = [(p, before[p], held.next_offset, now) for p, held in loop.held.items() if held.next_offset > before[p]]
+        committed += new
+        turns += bool(new)
         if done is None and not results.empty():
             done = results.get()
         if now > deadline:
@@ -135,7 +170,13 @@ def main() -> None:
     counted = {place: times for place, times in sent.items() if times[0] - began > WARM_UP}
     print(f"{len(counted):,} events at {given.rate:,.0f}/s")
     print(f"until committed: {told([ends[place] - at for place, (at, _) in counted.items()])}")
+    used, passed = cpu_of_all() - cpu, at - first
+    print(f"{turns:,} transactions, {len(sent) / turns:.0f} events each, one in {1000 * passed / turns:.1f} ms:")
+    print(", ".join(f"step {step} {1000 * seconds / turns:.1f} ms" for step, seconds in sorted(steps.items())))
+    print("CPU: " + ", ".join(f"{name} {seconds / passed:.0%}" for name, seconds in used.most_common(6)))
     print(f"of it until the broker acknowledged: {told([acknowledged - at for at, acknowledged in counted.values()])}")
+    print(f"of it until fetched: {told([reader.fetched[place] - at for place, (at, _) in counted.items()])}")
+    print(f"from then on: {told([ends[place] - reader.fetched[place] for place in counted])}")
     loop.drain()
     while not loop.ended:
         for _ in loop.turn():

@@ -149,6 +149,12 @@ class Embedded:
     def config(self) -> dict[str, str]:
         return {"bootstrap.servers": self.kafka}
 
+    def process(self) -> psutil.Process:
+        """The broker's, for signals."""
+        address = f"--listener-url=tcp://{self.kafka}"
+        [found] = [one for one in psutil.process_iter(["cmdline"]) if address in (one.info["cmdline"] or ())]
+        return found
+
 
 @pytest.fixture(scope="session")
 def embedded_brokers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:

@@ -16,7 +16,7 @@ import psycopg
 
 from tests.fix_embedded import Cli
 
-PATIENCE = 90.0
+PATIENCE = 120.0
 
 
 @dataclass
@@ -36,6 +36,12 @@ class Stream:
         """A replay beside the test."""
         given = ("yellow", self.month, "--source", str(self.files), "--topic", self.topic, *options)
         return self.cli.start("replay", *given)
+
+    def await_sent(self, replay: subprocess.Popen[str], driver: subprocess.Popen[str] | None = None) -> None:
+        """A replay beside the test ends well; `driver`, which assembles meanwhile, outlives it."""
+        said = replay.communicate(timeout=PATIENCE)
+        assert replay.returncode == 0, said
+        assert driver is None or driver.poll() is None
 
     @contextmanager
     def assembling(self, *options: str, workers: int = 2) -> Iterator[subprocess.Popen[str]]:
@@ -73,6 +79,10 @@ class Stream:
 
     def owners(self) -> set[str]:
         return {row["owner"] for row in self.partitions() if row["owner"]}
+
+    def owned(self) -> int:
+        """Partitions that have an owner."""
+        return sum(row["owner"] is not None for row in self.partitions())
 
     def partitions(self) -> list[dict[str, Any]]:
         with psycopg.connect(self.cli.dsn, autocommit=True) as connection:

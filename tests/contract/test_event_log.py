@@ -5,7 +5,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
+from confluent_kafka import OFFSET_INVALID
 
+from chillflow.actors.fetching import Inline
+from chillflow.actors.lags import Ends
+from chillflow.clock import ManualClock
 from chillflow.errors import LogTooShort, OffsetGone, ServiceDown, TopicMissing
 from chillflow.events import Polled
 from chillflow.positions import Topic
@@ -13,7 +17,7 @@ from chillflow.stores.eventlog import KafkaReader
 from chillflow.stores.protocols import LogReader
 from chillflow.testing.log import partition_of
 from tests.event_logs import Administered, EventLog, InKafka, InMemory, Record
-from tests.fix_brokers import Kafka
+from tests.fix_brokers import Embedded, Kafka
 from tests.services import only_embedded
 from tests.streams import new_topic
 
@@ -199,6 +203,40 @@ def test_a_broker_that_is_away_is_down_not_silent(one_server: EventLog) -> None:
     reader.assign(0, 0)
     with pytest.raises(ServiceDown, match="Kafka at"):
         read(reader, lambda found: False)
+
+
+@only_embedded
+def test_a_frozen_broker_tells_no_ends_and_those_that_it_told_stand(embedded_brokers: Embedded) -> None:
+    with closing(InKafka(embedded_brokers.config)) as broker:
+        topic = broker.create(2)
+        broker.send(topic, 0, records(7))
+        clock = ManualClock()
+        ends = Ends(broker.reader(topic.name), topic, clock, Inline(), 1.0)
+        ends.look()
+        assert ends.at == {0: 7, 1: 0}
+        process = embedded_brokers.process()
+        process.suspend()
+        try:
+            clock.pause(2.0)
+            ends.look()
+        finally:
+            process.resume()
+        assert isinstance(ends.trouble, ServiceDown)
+        assert ends.at == {0: 7, 1: 0}
+
+
+def test_an_end_below_nothing_is_no_end() -> None:
+    """What librdkafka says of a broker that hangs may be -1001, and no error."""
+
+    class Hung:
+        def get_watermark_offsets(self, *_: object, **__: object) -> tuple[int, int]:
+            return OFFSET_INVALID, OFFSET_INVALID
+
+    with closing(KafkaReader({"bootstrap.servers": "127.0.0.1:9"}, "trip-events")) as reader:
+        reader._probe = Hung()  # type: ignore[assignment]
+        with pytest.raises(ServiceDown, match="does not tell the range"):
+            reader.range(0)
+        reader._probe = None
 
 
 def test_a_writer_chooses_partitions_as_the_contract_says_and_keeps_the_order_of_a_key(log: EventLog) -> None:

@@ -51,8 +51,7 @@ def test_real_months_survive_ten_kills_and_two_flushes(stream: Stream) -> None:
             assert driver.poll() is None
         stream.until(lambda: not stream.assemblers(), "they are gone with their driver")
     assert killed == KILLS
-    said = replay.communicate(timeout=120)
-    assert replay.returncode == 0, said
+    stream.await_sent(replay)
     stream.finish()
     assert "no differences" in stream.reconcile()
     with psycopg.connect(stream.cli.dsn) as connection:

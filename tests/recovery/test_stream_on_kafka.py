@@ -42,9 +42,7 @@ def test_a_broker_that_is_killed_loses_nothing_and_added_partitions_are_refused(
         stream.until(lambda: stream.settled() > 0, "the first records")
         kafka.kill()
         kafka.start()
-        said = replay.communicate(timeout=120)
-        assert replay.returncode == 0, said
-        assert driver.poll() is None
+        stream.await_sent(replay, driver)
     stream.finish()
     assert "no differences" in stream.reconcile()
 

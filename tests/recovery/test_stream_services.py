@@ -52,9 +52,7 @@ def under_way(stream: Stream) -> Iterator[tuple[subprocess.Popen[str], Callable[
     with stream.assembling() as driver:
         stream.until(lambda: stream.settled() > 0, "the first records")
         yield driver, goes_on
-        said = replay.communicate(timeout=120)
-        assert replay.returncode == 0, said
-        assert driver.poll() is None
+        stream.await_sent(replay, driver)
     stream.finish()
     assert "no differences" in stream.reconcile()
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from chillflow.curation import judge_file
 from chillflow.emission.faults import ORDER, Faults, Planted, plant
 from chillflow.emission.order import merge, overlap
-from chillflow.emission.runs import OPEN, Run, few, write_run
+from chillflow.emission.runs import OPEN, PIECE, Run, few, write_run
 from chillflow.events import Event, PaymentProcessed, TripEnded, TripStarted, pickup_of
 from chillflow.explosion import explode
 from chillflow.reading import Unreadable, read
@@ -213,9 +213,9 @@ def test_many_runs_become_few_with_the_same_events(spread: int) -> None:
 
 
 def test_a_run_on_disk_is_what_was_written(tmp_path: Path) -> None:
-    events = some_events(list(range(10_000)))
+    events = some_events(list(range(PIECE + 8_000)))
     run = write_run(tmp_path / "run", [events[:4000], events[4000:4000], events[4000:]])
-    assert run == Run(tmp_path / "run", 10_000, 0, 9_999)
+    assert run == Run(tmp_path / "run", PIECE + 8_000, 0, PIECE + 7_999)
     pieces = list(run.pieces())
     assert len(pieces) > 2
     assert pl.concat(pieces).equals(events)

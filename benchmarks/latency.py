@@ -42,8 +42,7 @@ PARTITIONS = 12
 WARM_UP = 10.0
 """Seconds that do not count: a broker that has just started compiles what it runs."""
 KEYS = {"partitioner": "murmur2_random", "acks": "all"}
-"""How whoever sends events has to send them. How long the client gathers records, 5 ms, is Kafka's own default; of one
-that sends each by itself, the broker's requests take the cores that all of this shares."""
+"""How whoever sends events has to send them."""
 
 Sent = dict[tuple[int, int], tuple[float, float]]
 
@@ -119,6 +118,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=5_000)
     parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--linger", default="5", help="ms in which the producer gathers records; 5 is Kafka's default")
     parser.add_argument("--bootstrap")
     given = parser.parse_args()
     settings = Settings.read()
@@ -145,7 +145,8 @@ def main() -> None:
             pass
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    context.Process(target=send, args=(kafka, topic, given.rate, given.seconds, results), daemon=True).start()
+    sender = {**kafka, "linger.ms": given.linger}
+    context.Process(target=send, args=(sender, topic, given.rate, given.seconds, results), daemon=True).start()
     committed: list[tuple[int, int, int, float]] = []
     done: tuple[float, Sent] | None = None
     deadline = time.perf_counter() + given.seconds * 3 + 30

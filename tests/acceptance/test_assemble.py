@@ -7,7 +7,7 @@ import pytest
 
 from tests.streams import Stream, curated, new_topic
 
-MESS = ("--duplicate", "0.05", "--shuffle", "3600", "--late", "0.05", "--revise", "0.01", "--seed", "5")
+MESS = ("--duplicate", "0.05", "--shuffle", "3600", "--revise", "0.01", "--seed", "5")
 ROWS = 12_000
 
 

@@ -54,6 +54,16 @@ def test_an_image_that_is_not_there() -> None:
     assert "chillflow:none" in k8s.kubectl("get", "events")
 
 
+@pytest.mark.parametrize("name", ["backfill", "assemble"])
+@pytest.mark.parametrize("part", ["initContainers", "containers"])
+def test_a_job_whose_submitter_has_another_image_than_the_cluster(name: str, part: str) -> None:
+    (job,) = yaml.safe_load_all(k8s.build(f"dev/{name}"))
+    job["metadata"]["name"] = "no-submitter"
+    job["spec"]["submitterPodTemplate"]["spec"][part][0]["image"] = "chillflow:none"
+    said = k8s.kubectl("create", "--filename=-", given=json.dumps(job), code=1)
+    assert "the cluster runs chillflow:dev, this job's submitter chillflow:none: name the cluster's image" in said
+
+
 def test_too_little_memory() -> None:
     few = {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"cpu": "1", "memory": "24Mi"}}
     k8s.apply(migration("no-memory", resources=few))

@@ -252,6 +252,19 @@ def test_policies_and_budgets_speak_of_pods_that_exist() -> None:
         assert {*json.loads(values)} <= known[name]
 
 
+def test_the_policy_of_submitters_is_bound_to_the_cluster_of_the_jobs() -> None:
+    (cluster,), (space,) = of_kind("RayCluster"), of_kind("Namespace")
+    (policy,), (binding,) = of_kind("ValidatingAdmissionPolicy"), of_kind("ValidatingAdmissionPolicyBinding")
+    name, spec = cluster["metadata"]["name"], binding["spec"]
+    assert spec["policyName"] == policy["metadata"]["name"]
+    assert spec["paramRef"]["name"] == name
+    assert spec["validationActions"] == ["Deny"]
+    wanted = {"kubernetes.io/metadata.name": space["metadata"]["name"]}
+    assert spec["matchResources"]["namespaceSelector"]["matchLabels"] == wanted
+    asked = [one["expression"] for one in policy["spec"]["matchConditions"]]
+    assert f'object.spec.?clusterSelector[?"ray.io/cluster"].orValue("") == "{name}"' in asked
+
+
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="needs kubectl, which has kustomize")
 @pytest.mark.parametrize("overlay", ["dev", "production"])
 @pytest.mark.parametrize("part", [".", "assemble", "backfill"])

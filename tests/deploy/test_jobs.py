@@ -164,19 +164,23 @@ def test_an_evicted_assembler_is_replaced_and_the_budget_keeps_the_last_one_and_
 
 
 def test_the_pool_follows_the_lag() -> None:
-    job = replay("replay-lag", "--speed", "max", "--seed", "9", "--force")
-    k8s.apply(job)
-    assert is_done(job)
+    k8s.on_head("chillflow", "scale", "--min", "1", "--max", "3", "--lag-target", "1000")
+    for seed in ("9", "10", "11"):  # more than one assembler settles while it waits for others
+        job = replay("replay-lag", "--speed", "max", "--seed", seed, "--force")
+        k8s.apply(job)
+        assert is_done(job)
     with assembling():
-        k8s.on_head("chillflow", "scale", "--min", "1", "--max", "3", "--lag-target", "1000")
-        k8s.until(lambda: len(assemblers()) == 3, "as many as are allowed")
-        k8s.until(lambda: len(assemblers()) == 1, "as few as are allowed")
+        seconds = k8s.until(lambda: len(assemblers()) == 3, "as many as are allowed")
+        print(f"1 -> 3 by lag: {seconds:.0f} s after it began")
+        seconds = k8s.until(lambda: len(assemblers()) == 1, "as few as are allowed")
+        print(f"3 -> 1 by lag: {seconds:.0f} s")
+        assert shares() == [6]
     finish()
 
 
 def test_another_image_replaces_every_pod_and_assembling_goes_on(images: Path, tmp_path: Path) -> None:
     k8s.bring("chillflow:dev", images, "chillflow:next")
-    job = replay("replay-upgraded", "--speed", str(SPEED), "--seed", "10", "--force")
+    job = replay("replay-upgraded", "--speed", str(SPEED), "--seed", "12", "--force")
     with assembling():
         k8s.on_head("chillflow", "scale", "2")
         k8s.apply(job)

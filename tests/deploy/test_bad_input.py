@@ -85,6 +85,8 @@ def test_a_job_that_fails_says_why_and_ends() -> None:
 
 
 def test_a_second_assembly_of_the_group_takes_over_and_the_first_says_so_and_ends() -> None:
+    topic = ("--bootstrap-server", "kafka:9092", "--create", "--if-not-exists", "--topic", "trip-events")
+    k8s.kubectl("exec", "deployment/kafka", "--", "/opt/kafka/bin/kafka-topics.sh", *topic, "--partitions", "6")
     (job,) = yaml.safe_load_all(k8s.build("dev/assemble"))
     second = json.loads(json.dumps(job))
     second["metadata"]["name"] = "assemble-again"

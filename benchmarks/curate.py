@@ -39,7 +39,7 @@ from chillflow.synth import write_month
 MONTH = "2019-03"
 NAME = f"yellow_tripdata_{MONTH}.parquet"
 LITTLE = 1_000_000
-"""Rows of the month whose peak memory the large one's is compared with; curating it also warms the workers."""
+"""Rows of the month whose peak memory the large one's is compared with."""
 TIMES = ("tpep_pickup_datetime", "tpep_dropoff_datetime")
 
 
@@ -55,6 +55,7 @@ class Run:
 
 def tile(source: Path, target: Path, rows: int, group: int = 1_048_576) -> None:
     """Writes `rows` rows made of the source's, in row groups as the TLC's."""
+    target.parent.mkdir()
     table = pq.read_table(source)
     with pq.ParquetWriter(target, table.schema, compression="zstd") as writer:
         waiting: list[pa.Table] = []
@@ -131,8 +132,8 @@ def peak_of_workers() -> float:
 
 
 @contextmanager
-def warm_cluster(folder: Path, cpus: int) -> Iterator[Cluster]:
-    """A local Ray head of its own, which has curated a little already."""
+def own_cluster(folder: Path, cpus: int) -> Iterator[Cluster]:
+    """A local Ray head of its own."""
     home = folder / "home"
     found = local.up(home, cpus, frozenset({"ray"}), os.environ, lambda line: None)
     try:
@@ -161,13 +162,16 @@ def measure(rows: int, file: Path | None, runs: int, cpus: int) -> list[Outcome]
         if file is None:
             write_month("yellow", Month.parse(MONTH), 10_000, 1, folder, 10_000)
             file = (folder / NAME).rename(folder / "sample.parquet")
-        source, small = folder / "large" / NAME, folder / "small" / NAME
-        for place, size in ((source, rows), (small, LITTLE)):
-            place.parent.mkdir()
-            tile(file, place, size)
+        source, small, warm = (folder / name / NAME for name in ("large", "small", "warm"))
+        tile(file, source, rows)
+        tile(file, small, LITTLE)
+        tile(file, warm, LITTLE, LITTLE // (2 * cpus))
         ours, peers = [], []
-        with warm_cluster(folder, cpus) as cluster:
-            little = [chillflow_run(small, folder / "lake", cluster) for _ in range(3)]
+        with own_cluster(folder, cpus) as cluster:
+            for _ in range(2):  # enough row groups that every worker has begun before it is measured
+                chillflow_run(warm, folder / "lake", cluster)
+            duckdb_run(warm, folder / "duckdb", cpus)
+            little = chillflow_run(small, folder / "lake", cluster)
             for _ in range(runs):
                 ours.append(chillflow_run(source, folder / "lake", cluster))
                 peers.append(duckdb_run(source, folder / "duckdb", cpus))
@@ -182,7 +186,7 @@ def measure(rows: int, file: Path | None, runs: int, cpus: int) -> list[Outcome]
     return [
         Outcome(what, f"{mine:.2f} s", "<= 0.8 x the time", f"DuckDB {theirs:.2f} s", ratio),
         Outcome("  its greatest process", f"{most:.0f} MB", "< 1,500 MB", f"DuckDB {most_of_peer:.0f} MB"),
-        Outcome(f"  the same for {LITTLE:,} rows", f"{little[-1].peak_mb:.0f} MB", ""),
+        Outcome(f"  the same for {LITTLE:,} rows", f"{little.peak_mb:.0f} MB", ""),
     ]
 
 

@@ -6,6 +6,7 @@ driver finds them from 8 bytes a row; only the blocks concerned are read again.
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +34,12 @@ def shared_keys(blocks: Sequence[BlockKeys]) -> Keys:
     """
     bounds = (1 << 63) + np.arange(_RANGES, dtype=np.uint64) * np.uint64((1 << 62) // _RANGES)
     cuts = [np.append(np.searchsorted(block.keys, bounds), len(block.keys)) for block in blocks]
-    found: list[Keys] = []
-    for part in range(_RANGES):
-        slices = [block.keys[cut[part] : cut[part + 1]] for block, cut in zip(blocks, cuts, strict=True)]
-        merged = np.sort(np.concatenate(slices)) if slices else np.empty(0, np.uint64)
-        repeated = np.unique(merged[1:][merged[1:] == merged[:-1]])
-        holders = sum((_held(repeated, keys).astype(np.int64) for keys in slices), np.zeros(len(repeated), np.int64))
-        found.append(repeated[holders > 1])
-    return np.concatenate(found)
+    parts = [
+        [block.keys[cut[part] : cut[part + 1]] for block, cut in zip(blocks, cuts, strict=True)]
+        for part in range(_RANGES)
+    ]
+    with ThreadPoolExecutor() as threads:  # NumPy sorts without the interpreter's lock
+        return np.concatenate(list(threads.map(_repeated, parts)))
 
 
 def held_keys(block: BlockKeys, keys: Keys) -> Keys:
@@ -75,6 +74,15 @@ def reversed_elsewhere(blocks: Sequence[BlockKeys]) -> dict[int, pl.Series]:
         if len(elsewhere):
             found[position] = elsewhere.alias("trip_id")
     return found
+
+
+def _repeated(arrays: Sequence[Keys]) -> Keys:
+    """The keys that more than one of the sorted arrays holds."""
+    merged = np.concatenate([np.empty(0, np.uint64), *arrays])
+    merged.sort(kind="stable")  # merges what is sorted already, in a third of the other kinds' time
+    twice = np.unique(merged[1:][merged[1:] == merged[:-1]])
+    holders = sum((_held(twice, keys).astype(np.int64) for keys in arrays), np.zeros(len(twice), np.int64))
+    return twice[holders > 1]
 
 
 def _held(needles: Keys, keys: Keys) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from chillflow.pairs import BlockKeys, reversed_elsewhere
+from chillflow.pairs import BlockKeys, reversed_elsewhere, shared_keys
 
 
 def ids(*values: int) -> pl.Series:
@@ -12,6 +12,16 @@ def ids(*values: int) -> pl.Series:
 
 def block(keys: list[int], originals: pl.Series) -> BlockKeys:
     return BlockKeys(np.array(sorted(keys), np.uint64), originals)
+
+
+def test_keys_are_shared_where_two_blocks_hold_them_not_where_one_does_twice():
+    first = 1 << 63
+    blocks = [block([first, first + 5, first + 5, -1 + (1 << 64)], ids()), block([], ids()), block([first + 7], ids())]
+    assert list(shared_keys(blocks)) == []
+
+    blocks.append(block([first, first + 7, first + 8, -1 + (1 << 64)], ids()))
+    assert list(shared_keys(blocks)) == [first, first + 7, -1 + (1 << 64)]
+    assert list(shared_keys([])) == []
 
 
 def test_only_the_block_that_holds_an_original_is_told_and_only_by_the_others():

@@ -18,7 +18,7 @@ from read_parquet('{input}', file_row_number = true);
 
 create temp table keys as
 select
-    source_row, key, total_amount < 0 as negative,
+    source_row, key, coalesce(total_amount < 0, false) as negative,
     pickup_at >= '{start}' and pickup_at < '{end}' and dropoff_at is not null as eligible,
     case
         when pickup_at is null or dropoff_at is null then 'ts_missing'

@@ -6,7 +6,6 @@ driver finds them from 8 bytes a row; only the blocks concerned are read again.
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,12 +33,11 @@ def shared_keys(blocks: Sequence[BlockKeys]) -> Keys:
     """
     bounds = (1 << 63) + np.arange(_RANGES, dtype=np.uint64) * np.uint64((1 << 62) // _RANGES)
     cuts = [np.append(np.searchsorted(block.keys, bounds), len(block.keys)) for block in blocks]
-    parts = [
-        [block.keys[cut[part] : cut[part + 1]] for block, cut in zip(blocks, cuts, strict=True)]
-        for part in range(_RANGES)
-    ]
-    with ThreadPoolExecutor() as threads:  # NumPy sorts without the interpreter's lock
-        return np.concatenate(list(threads.map(_repeated, parts)))
+    found: list[Keys] = []
+    for part in range(_RANGES):
+        slices = [block.keys[cut[part] : cut[part + 1]] for block, cut in zip(blocks, cuts, strict=True)]
+        found.append(_repeated(slices))
+    return np.concatenate(found)
 
 
 def held_keys(block: BlockKeys, keys: Keys) -> Keys:

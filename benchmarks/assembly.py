@@ -3,7 +3,8 @@
 Events of real trips are sent to a new topic of 12 partitions first; then assemblers in processes of their own, the
 very loop of the actors, catch up with it: Kafka to rows in PostgreSQL. Says events/s from the first commit on, CPU
 time, and in which steps the loop spends its time. `--bootstrap` names another broker than the embedded one. With
-`--ray`, the same once more by `chillflow assemble`, and what that costs over the plain loop.
+`--ray`, the same once more by `chillflow assemble`, and what that costs over the plain loop. With `--watch`, each round
+once more while `chillflow aggregate --watch` keeps the KPIs fresh.
 """
 
 import argparse
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,6 +169,21 @@ def plain(services: Services, topic: str, workers: int) -> list[Ran]:
     return found
 
 
+@contextmanager
+def watched(dsn: str) -> Iterator[None]:
+    """`chillflow aggregate --watch` beside the block, from when it is connected on."""
+    command = [sys.executable, "-m", "chillflow.cli", "aggregate", "--watch"]
+    running = subprocess.Popen(command, env=os.environ | {"CHILLFLOW_POSTGRES_DSN": dsn})
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        while connection.execute(others + " and backend_type = 'client backend'").fetchone() == (0,):
+            assert running.poll() is None
+            time.sleep(0.1)
+    yield
+    running.terminate()
+    assert running.wait() == 0
+
+
 def by_ray(services: Services, topic: str, workers: int) -> float:
     """`chillflow assemble --until-caught-up`; returns events/s between first and last commit."""
     env = os.environ | {
@@ -193,6 +211,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="the median counts; the first finds all of it cold")
     parser.add_argument("--bootstrap")
     parser.add_argument("--ray", action="store_true")
+    parser.add_argument("--watch", action="store_true")
     given = parser.parse_args()
     settings = Settings.read()
     found = local.addresses(settings.home)
@@ -203,11 +222,16 @@ def main() -> None:
     kafka = {"bootstrap.servers": bootstrap}
     topic, events = send(kafka, given.file, given.trips)
     print(f"{events:,} events on {topic}")
-    rounds = []
+    rounds, beside = [], []
     for _ in range(given.rounds):
         own = new_database(dsn)
         rounds.append(plain(Services(kafka, redis, own), topic, given.workers))
         drop_database(dsn, own)
+        if given.watch:
+            own = new_database(dsn)
+            with watched(own):
+                beside.append(rate_of(plain(Services(kafka, redis, own), topic, given.workers)))
+            drop_database(dsn, own)
     rates = [rate_of(ran) for ran in rounds]
     rate = statistics.median_low(rates)
     ran = rounds[rates.index(rate)]
@@ -218,6 +242,8 @@ def main() -> None:
     for step in sorted({step for one in ran for step in one.steps}):
         share = sum(one.steps.get(step, 0) for one in ran) / total
         print(f"  step {step:3} {share:6.1%}")
+    if given.watch:
+        print(f"beside aggregate --watch: {told(beside)} events/s, {statistics.median_low(beside) / rate:.2f} x")
     if given.ray:
         by = []
         for _ in range(given.rounds):

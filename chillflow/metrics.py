@@ -15,7 +15,7 @@ class Metric:
 KPI_READS = Metric(
     "chillflow_kpi_reads", "counter", "KPI reads of anybody, by what had the answer: redis or postgresql", ("answered",)
 )
-"""Exposed by `chillflow aggregate --watch --metrics PORT`, without Ray's prefix; its exporter adds `_total`."""
+"""Exposed by `chillflow aggregate --watch --metrics`, without Ray's prefix; its exporter adds `_total`."""
 
 _PARTITION = ("topic", "partition")
 _TOPIC = ("topic",)

@@ -35,11 +35,12 @@ class NotRunning(ChillFlowError):
 class PortUnusable(ChillFlowError):
     """A port that could not be listened on."""
 
+    host: str
     port: int
     why: str
 
     def __str__(self) -> str:
-        return f"cannot answer Prometheus on port {self.port} ({self.why}); name another one"
+        return f"cannot answer Prometheus at {self.host}:{self.port} ({self.why}); name another port"
 
 
 @dataclass(eq=False)

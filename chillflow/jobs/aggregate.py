@@ -8,7 +8,7 @@ import click
 
 from chillflow import console
 from chillflow.errors import ChillFlowError, MonthNotCurated, MonthNotLoaded
-from chillflow.jobs import session
+from chillflow.jobs import options, session
 from chillflow.jobs.exposing import exposed
 from chillflow.jobs.lake_measures import aggregate_lake
 from chillflow.jobs.outcomes import Outcomes, label
@@ -45,13 +45,16 @@ All first halves begin before the second ones: neighbours in time wait for each 
 @click.option("--watch", "watching", is_flag=True, help="go on refreshing while trips arrive, until SIGTERM or Ctrl-C")
 @click.option(
     "--metrics",
-    "port",
-    type=click.IntRange(1, 65_535),
-    metavar="PORT",
+    type=options.Listening(),
+    metavar="[HOST:]PORT",
     help="with --watch: how often Redis had the answer about KPIs, for Prometheus",
 )
 def aggregate(
-    service: str | None, months: tuple[Month, ...] | None, source: Source | None, watching: bool, port: int | None
+    service: str | None,
+    months: tuple[Month, ...] | None,
+    source: Source | None,
+    watching: bool,
+    metrics: tuple[str, int] | None,
 ) -> None:
     """Compute zone-hour KPIs.
 
@@ -60,12 +63,12 @@ def aggregate(
     """
     settings = Settings.read()
     dsn = session.postgres_dsn(settings)
-    if port is not None and not watching:
+    if metrics is not None and not watching:
         raise click.UsageError("--metrics is for --watch: nobody could ask for them otherwise")
     if service is None:
         if source is not None:
             raise click.UsageError("--from is for whole months: name SERVICE and MONTHS")
-        with exposed(port, session.redis_if_any(settings)):
+        with exposed(metrics, session.redis_if_any(settings)):
             _refresh(dsn, watching)
         return
     if not months or watching:

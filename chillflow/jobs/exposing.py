@@ -26,18 +26,18 @@ class KpiReadCounts:
 
 
 @contextmanager
-def exposed(port: int | None, redis_url: str | None) -> Iterator[None]:
-    """Answers Prometheus at http://HOST:`port`/metrics in the block; without a port, nobody. Raises PortUnusable."""
-    if port is None:
+def exposed(address: tuple[str, int] | None, redis_url: str | None) -> Iterator[None]:
+    """Answers Prometheus at http://`address`/metrics in the block; without one, nobody. Raises PortUnusable."""
+    if address is None:
         yield
         return
-    registry = CollectorRegistry()
+    (host, port), registry = address, CollectorRegistry()
     with closing(Answers(redis_url)) as answers:
         registry.register(KpiReadCounts(answers))
         try:
-            server, thread = start_http_server(port, registry=registry)
+            server, thread = start_http_server(port, host, registry)
         except OSError as error:
-            raise PortUnusable(port, error.strerror or str(error)) from error
+            raise PortUnusable(host, port, error.strerror or str(error)) from error
         try:
             yield
         finally:

@@ -13,6 +13,18 @@ class Place(click.types.StringParamType):
     name = "place"
 
 
+class Listening(click.ParamType[tuple[str, int]]):
+    """Where to listen: a port of loopback, or of the host that is named."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        host, _, port = value.rpartition(":")
+        if not port.isdecimal() or not 0 < int(port) < 65_536:
+            self.fail(f"{value!r} is no [HOST:]PORT, such as 9105 or 0.0.0.0:9105", param, ctx)
+        return host or "127.0.0.1", int(port)
+
+
 service = click.argument("service", type=click.Choice(["yellow", "green"]))
 months = click.argument("months", type=parse_months, metavar="MONTHS")
 source = click.option(

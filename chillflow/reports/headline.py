@@ -32,6 +32,13 @@ def headline(facts: Facts) -> Figure:
     return Figure("headline", "In short", "", table, filters=("service",))
 
 
+def offered(facts: Facts, figure: Figure) -> tuple[str, ...]:
+    """The services to choose from: those with zone-hours, which a service may lack whose KPIs are not computed yet."""
+    there = set(figure.table["service"])
+    every = sums.services(facts)
+    return tuple(service for service in every if service in there) or every
+
+
 def tiles(figure: Figure) -> dict[str, list[tuple[str, str]]]:
     """Name and text of each figure, by service."""
     return {
@@ -42,7 +49,7 @@ def tiles(figure: Figure) -> dict[str, list[tuple[str, str]]]:
 
 def line(facts: Facts, figure: Figure) -> str:
     """The headline figures of all services in a line for the terminal."""
-    rows = figure.table.filter(service=sums.services(facts)[0]).to_dicts() if facts.services else []
+    rows = figure.table.filter(service=offered(facts, figure)[0]).to_dicts() if facts.services else []
     if not rows:
         return "no trips"
     alerts = len(account.alerts(facts))

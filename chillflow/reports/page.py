@@ -42,7 +42,7 @@ def render(facts: Facts, top: Figure, sections: Sequence[Section], vega: str) ->
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
     figures = [figure for section in sections for figure in section.figures]
-    services = sums.services(facts)
+    services = headline.offered(facts, top)
     return environment.get_template("report.html").render(
         title=f"New York's taxis, {span(facts.months)}" if facts.months else "New York's taxis",
         months=len(facts.months),

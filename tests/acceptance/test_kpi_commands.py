@@ -117,8 +117,9 @@ def test_a_port_that_is_taken_is_named(cli: Cli) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         done = cli.run("aggregate", "--watch", "--metrics", str(port), code=1)
-    assert f"cannot answer Prometheus on port {port}" in " ".join(done.stderr.split())
+    assert f"cannot answer Prometheus at 127.0.0.1:{port}" in " ".join(done.stderr.split())
     assert "--metrics is for --watch" in cli.run("aggregate", "--metrics", "9105", code=2).stderr
+    assert "'9105x' is no [HOST:]PORT" in cli.run("aggregate", "--watch", "--metrics", "9105x", code=2).stderr
 
 
 def test_watching_keeps_kpis_fresh_until_sigterm(

@@ -57,7 +57,7 @@ def mph(names: list[str]) -> Decimal:
 
 
 def test_the_emptier_city_of_2020_was_faster() -> None:
-    """Of the year's 16.7 mph, September, when traffic had come back, is what there is to check."""
+    """16.7 mph is the year's; September, all of it that is here, is between that and the years before."""
     before = mph([name for name in COUNTS if name.startswith("yellow 201")])
     assert Decimal("1.05") * before < mph(["yellow 2020-09"]) < Decimal("16.7")
 

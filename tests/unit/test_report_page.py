@@ -99,6 +99,15 @@ def test_a_month_that_lacks_a_service_is_told_as_such(both: str, one: str, alone
     assert data_of(rendered(given))["figures"]["ledger"]["rows"] == 3
 
 
+def test_a_service_whose_kpis_are_not_computed_yet_hides_nothing_of_the_other() -> None:
+    yellow = facts(zone_hours(["2019-03"], ["yellow"]), pairs(["2019-03"], ["yellow"]))
+    given = Facts(spring().ledger, yellow.boroughs, yellow.zones, yellow.week, yellow.hours, yellow.pairs)
+    assert given.services == ("yellow", "green")
+    assert '<body data-service="yellow">' in rendered(given)
+    trips = f"{yellow.zones['pickups'].sum():,} trips"
+    assert headline.line(given, headline.headline(given)).startswith(trips)
+
+
 def test_names_of_zones_are_escaped() -> None:
     text = spring_page()
     assert '<option value="103">Governor&#39;s Island' in text

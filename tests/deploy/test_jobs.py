@@ -165,7 +165,8 @@ def test_an_evicted_assembler_is_replaced_and_the_budget_keeps_the_last_one_and_
 
 def test_the_pool_follows_the_lag() -> None:
     k8s.on_head("chillflow", "scale", "--min", "1", "--max", "3", "--lag-target", "1000")
-    for seed in ("9", "10", "11"):  # more than one assembler settles while it waits for others
+    k8s.until(lambda: not assemblers(), "no pod is left: what is sent now waits for one")
+    for seed in ("9", "10", "11"):
         job = replay("replay-lag", "--speed", "max", "--seed", seed, "--force")
         k8s.apply(job)
         assert is_done(job)

@@ -174,10 +174,10 @@ def measure(rows: int, file: Path | None, runs: int, cpus: int) -> list[Outcome]
         source, small, warm = (folder / name / NAME for name in ("large", "small", "warm"))
         tile(file, source, rows)
         tile(file, small, LITTLE)
-        tile(file, warm, LITTLE, LITTLE // (2 * cpus))
+        tile(file, warm, 2 * cpus * LITTLE)
         ours, peers = [], []
         with own_cluster(folder, cpus) as cluster:
-            for _ in range(2):  # enough row groups that every worker has begun before it is measured
+            for _ in range(2):  # as within a backfill: every worker has begun, and has had row groups as large
                 chillflow_run(warm, folder / "lake", cluster)
             duckdb_run(warm, folder / "duckdb", cpus)
             little = chillflow_run(small, folder / "lake", cluster)

@@ -94,6 +94,7 @@ class Cluster:
             return
         self._probe()
         os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _OF_RAY)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else an actor and a thread gather them for Ray's makers
         access.show_token(self._settings, self._place)
         import ray
         from ray.exceptions import AuthenticationError

@@ -43,8 +43,8 @@ lint: setup ## ruff and mypy; the linters of shell, YAML, Dockerfile, Compose an
 actionlint: ## lint the workflows more closely; needs Go
 	@go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
-bench: setup ## measure start, curation, memory and load beside their peers (two minutes)
-	@$(BIN)/python -m benchmarks
+bench: setup ## measure start, curation, memory and load beside their peers (three minutes); MONTH names a real file to curate
+	@$(BIN)/python -m benchmarks $(if $(MONTH),--file "$(MONTH)")
 
 schemas: setup ## write what docs/ tells of the code anew: the events' JSON Schemas, the table of measures
 	@$(BIN)/python -m chillflow.event_schemas docs/schemas

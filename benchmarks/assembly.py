@@ -174,14 +174,17 @@ def watched(dsn: str) -> Iterator[None]:
     """`chillflow aggregate --watch` beside the block, from when it is connected on."""
     command = [sys.executable, "-m", "chillflow.cli", "aggregate", "--watch"]
     running = subprocess.Popen(command, env=os.environ | {"CHILLFLOW_POSTGRES_DSN": dsn})
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
-        while connection.execute(others + " and backend_type = 'client backend'").fetchone() == (0,):
-            assert running.poll() is None
-            time.sleep(0.1)
-    yield
-    running.terminate()
-    assert running.wait() == 0
+    others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while connection.execute(others + " and backend_type = 'client backend'").fetchone() == (0,):
+                assert running.poll() is None
+                time.sleep(0.1)
+        yield
+    finally:
+        running.terminate()
+        ended = running.wait()
+    assert ended == 0, ended
 
 
 def by_ray(services: Services, topic: str, workers: int) -> float:

@@ -5,14 +5,14 @@ block-wise and order-free: how a month is split does not change the result, give
 pairs.py).
 """
 
-import datetime as dt
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
+from chillflow.fixes import FIXED, HOUR, before_fixes, fixes
 from chillflow.months import Month
 from chillflow.trips import MONEY, RAW_COLUMNS, id_key, is_reversal, no_ids, original_of, trip_id
 
@@ -20,7 +20,6 @@ VERSION = 1
 """Raised whenever a rule, a fix or the id changes, so that months curated before are known to be older."""
 
 DAY = 86_400
-HOUR = 3_600
 
 Scope = Literal["file", "pair", "trip"]
 Action = Literal["reject", "adjust", "flag"]
@@ -52,9 +51,6 @@ _excess = (
     - pl.sum_horizontal(col(name).cast(pl.Int64) for name in MONEY if name != "total_amount")
     + pl.when(_vendor_1).then(col("congestion_surcharge")).otherwise(0).fill_null(0)
     + pl.when(_vendor_1 & _green).then(col("improvement_surcharge")).otherwise(0).fill_null(0)
-)
-_fall_back_day = (
-    (col("pickup_at").dt.month() == 11) & (col("pickup_at").dt.weekday() == 7) & (col("pickup_at").dt.day() <= 7)
 )
 _hidden_surcharge = pl.when(_green).then(275).otherwise(250)
 _sums_up = (_excess.abs() <= 1) | (
@@ -145,10 +141,12 @@ FLAGS = {rule.name: 1 << bit for bit, rule in enumerate(rule for rule in RULES i
 _REVERSAL, _REVERSED = (
     position for position, rule in enumerate(REJECTS, 1) if rule.name in ("reversal", "reversed_original")
 )
-_FIXES = FLAGS["bad_distance"] | FLAGS["dst_fallback"] | FLAGS["passenger_unknown"]
-_FIXED = {"trip_distance": "miles", "passenger_count": "passengers", "dropoff_at": "ends_at"}
+_REASONS = pl.Series("reason", [None, *(rule.name for rule in REJECTS)])
+"""By verdict."""
+_ANY_FIX = sum(FLAGS[rule] for rule in FIXED)
+_FIXED = {column: fixed for column, fixed in FIXED.values()}
 _UNKNOWN = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-_TO_KEEP = ["trip_id", *RAW_COLUMNS, "miles", "passengers", "ends_at", "seconds"]
+_TO_KEEP = ["trip_id", *RAW_COLUMNS, *_FIXED.values(), "seconds"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
 
@@ -205,7 +203,7 @@ def judge_file(raw: pl.DataFrame, month: Month, pairs: Pairs = NO_PAIRS) -> Judg
     frame, keys = _mark_seen(frame, pairs.seen)
     verdicts = frame.select(verdict=verdict(FILE_REJECTS))["verdict"]
     rejected = verdicts > 0
-    reasons = pl.Series("reason", [rule.name for rule in REJECTS]).gather(verdicts.filter(rejected) - 1)
+    reasons = _REASONS.gather(verdicts.filter(rejected))
     frame = frame.select("trip_id", *_NEEDED)
     return Judged(frame.filter(~rejected), frame.filter(rejected).with_columns(reasons), keys)
 
@@ -216,11 +214,12 @@ def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:
     `originals` are ids that reversals beside these trips take back. Columns of REVISIONS are carried along.
     """
     # In one query: batches of the stream are small, and each query has its price.
-    plan = trips.lazy().with_columns(**_UNKNOWN).with_columns(**_fixes(), reversed=pl.lit(False))
+    plan = trips.lazy().with_columns(**_UNKNOWN).with_columns(**fixes(), reversed=pl.lit(False))
     return _settled(plan.with_columns(verdict=_TRIP_VERDICT, flags=_FLAGGED).collect(), originals, no_ids())
 
 
 def _settled(frame: pl.DataFrame, taken_back: pl.Series, keys: pl.Series) -> Curated:
+    # Columns by name and rows by mask: of the stream's small batches, each query would cost more than its work.
     carried = [name for name in REVISIONS if name in frame.columns]
     flagged = ["flags"] if "flags" in frame.columns else []
     originals = no_ids()
@@ -228,19 +227,24 @@ def _settled(frame: pl.DataFrame, taken_back: pl.Series, keys: pl.Series) -> Cur
         originals = pl.select(original_of(pl.lit(frame["trip_id"].filter(reversals)))).to_series()
     if len(originals) or len(taken_back):
         frame = frame.with_columns(verdict=_with_reversed(pl.concat([originals, taken_back])))
-    kept = keep(frame.select(_TO_KEEP + flagged + carried)[_by_pickup(frame)])
-    rejected = frame.filter((col("verdict") > 0) & (col("verdict") != _REVERSAL))
-    adjusted = frame.filter(reversals)
-    reasons = pl.Series("reason", [rule.name for rule in REJECTS]).gather(rejected["verdict"] - 1)
+    verdicts = frame["verdict"]
+    kept = keep(frame[_TO_KEEP + flagged + carried][_by_pickup(frame)])
+    rejects = (verdicts > 0) & ~reversals
+    rejected = _rows(frame[["trip_id", *_NEEDED, *carried]], rejects)
+    reasons = _REASONS.gather(verdicts.filter(rejects))
     return Curated(
         trips=kept,
-        quarantine=rejected.select("trip_id", *_NEEDED, reasons, *carried),
-        adjustments=adjusted.select("trip_id", *RAW_COLUMNS, "source_row", *carried),
-        counts=_count(frame["verdict"], kept["flags"]),
+        quarantine=rejected.insert_column(1 + len(_NEEDED), reasons),
+        adjustments=_rows(frame[["trip_id", *RAW_COLUMNS, "source_row", *carried]], reversals),
+        counts=_count(verdicts, kept["flags"]),
         keys=keys,
         originals=originals,
         rows_in=len(frame),
     )
+
+
+def _rows(frame: pl.DataFrame, which: pl.Series) -> pl.DataFrame:
+    return frame.filter(which) if which.any() else frame.clear()
 
 
 def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
@@ -251,23 +255,7 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
     """
     if month is not None:
         frame = frame.with_columns(month_start=pl.lit(month.start), month_end=pl.lit(month.next.start))
-    return frame.with_columns(**_fixes(month is None or month.number == 11), reversed=pl.lit(False))
-
-
-@cache
-def _fixes(may_fall_back: bool = True) -> dict[str, pl.Expr]:
-    seconds = (col("dropoff_at") - col("pickup_at")).dt.total_microseconds() / 1e6
-    set_back = (
-        (seconds < 0) & (seconds > -HOUR) & (col("pickup_at").dt.hour() < 2) & _fall_back_day
-        if may_fall_back
-        else pl.lit(False)
-    )
-    return {
-        "miles": pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")),
-        "passengers": pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")),
-        "ends_at": pl.when(set_back).then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at"),
-        "seconds": pl.when(set_back).then(seconds + HOUR).otherwise(seconds),
-    }
+    return frame.with_columns(**fixes(month is None or month.number == 11), reversed=pl.lit(False))
 
 
 def verdict(rules: Iterable[Rule]) -> pl.Expr:
@@ -282,12 +270,13 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
     """Prepared rows that no rule rejects, as trips: fixed, flagged, with the values before a fix in `raw`."""
     if "flags" not in frame.columns:
         frame = frame.with_columns(flags=_FLAGGED)
-    fixed = frame["flags"] & _FIXES != 0
+    fixed = frame["flags"] & _ANY_FIX != 0
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
     if fixed.any():
-        raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=_before_fixes())["raw"])
-    columns = [col(_FIXED.get(name, name)).alias(name) for name in RAW_COLUMNS]
-    return frame.select("trip_id", *columns, "flags", raw, *(name for name in REVISIONS if name in frame.columns))
+        raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=before_fixes(FLAGS))["raw"])
+    columns = [frame[_FIXED.get(name, name)].alias(name) for name in RAW_COLUMNS]
+    carried = [frame[name] for name in REVISIONS if name in frame.columns]
+    return pl.DataFrame([frame["trip_id"], *columns, frame["flags"], raw, *carried])
 
 
 _VERDICT, _TRIP_VERDICT = verdict(REJECTS), verdict(TRIP_REJECTS)
@@ -320,28 +309,15 @@ def _with_reversed(originals: pl.Series) -> pl.Expr:
 
 def _by_pickup(frame: pl.DataFrame) -> pl.Series:
     """The positions of the rows that no rule rejects, by pickup: one gather filters and sorts."""
-    positions = frame.select(where=pl.arg_where(col("verdict") == 0))["where"]
+    positions = (frame["verdict"] == 0).arg_true()
     return positions[frame["pickup_at"][positions].arg_sort()]
 
 
-def _before_fixes() -> pl.Expr:
-    """JSON of the raw values of the columns that a fix changed."""
-    members = {
-        "bad_distance": ("trip_distance", col("trip_distance").cast(pl.String)),
-        "dst_fallback": ("dropoff_at", col("dropoff_at").dt.strftime('"%Y-%m-%dT%H:%M:%S%.f"')),
-        "passenger_unknown": ("passenger_count", col("passenger_count").cast(pl.String)),
-    }
-    texts = [
-        pl.when(col("flags") & FLAGS[fix] != 0).then(pl.lit(f'"{name}": ') + text)
-        for fix, (name, text) in members.items()
-    ]
-    return pl.lit("{") + pl.concat_str(texts, separator=", ", ignore_nulls=True) + pl.lit("}")
-
-
 def _count(verdicts: pl.Series, flags: pl.Series) -> dict[str, int]:
-    found = dict(verdicts.value_counts().iter_rows())
-    counts = {rule.name: found.get(position, 0) for position, rule in enumerate(REJECTS, 1)}
-    counts |= {name: int((flags & bit != 0).sum()) for name, bit in FLAGS.items()}
+    found = np.bincount(verdicts.to_numpy(), minlength=1 + len(REJECTS)).tolist()
+    counts = {rule.name: found[position] for position, rule in enumerate(REJECTS, 1)}
+    sets = [(value, count) for value, count in enumerate(np.bincount(flags.to_numpy()).tolist()) if count]
+    counts |= {name: sum(count for value, count in sets if value & bit) for name, bit in FLAGS.items()}
     return {name: count for name, count in counts.items() if count}
 
 

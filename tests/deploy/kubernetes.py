@@ -28,6 +28,16 @@ def kubectl(*arguments: str, given: str | None = None, code: int | None = 0, tim
     return done.stdout if code == 0 else done.stdout + done.stderr
 
 
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A kubectl that goes on meanwhile, and is ended where it has not."""
+    with subprocess.Popen(["kubectl", f"--namespace={NAMESPACE}", *arguments], stdout=subprocess.PIPE, text=True) as it:
+        try:
+            yield it
+        finally:
+            it.terminate()
+
+
 def get(*arguments: str) -> Any:
     return json.loads(kubectl("get", *arguments, "--output=json"))
 
@@ -102,15 +112,11 @@ def remove(kind: str, name: str) -> None:
 @contextmanager
 def forwarded(target: str, port: int) -> Iterator[int]:
     """A port on loopback that leads to a service in the cluster."""
-    command = ["kubectl", f"--namespace={NAMESPACE}", "port-forward", target, f":{port}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
-        try:
-            assert running.stdout is not None
-            said = running.stdout.readline()
-            assert "127.0.0.1:" in said, said
-            yield int(said.split("127.0.0.1:")[1].split()[0])
-        finally:
-            running.terminate()
+    with started("port-forward", target, f":{port}") as running:
+        assert running.stdout is not None
+        said = running.stdout.readline()
+        assert "127.0.0.1:" in said, said
+        yield int(said.split("127.0.0.1:")[1].split()[0])
 
 
 def bring(image: str, folder: Path, name: str = "") -> None:

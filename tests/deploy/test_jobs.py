@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster that KubeRay runs: what they make, and that nothing is lost while pods come and go."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,20 +146,33 @@ def evict(pod: str, code: int = 0) -> str:
     return k8s.kubectl("create", f"--raw={path}", "--filename=-", given=json.dumps(what), code=code)
 
 
-def test_an_evicted_assembler_is_replaced_and_the_budget_keeps_the_last_one_and_the_head() -> None:
+@contextmanager
+def draining(*nodes: str) -> Iterator[subprocess.Popen[str]]:
+    """`kubectl drain` of nodes, of their assemblers alone: all else may be on the only node that there is."""
+    with k8s.started("drain", *nodes, "--pod-selector=ray.io/group=assembler", "--delete-emptydir-data") as drain:
+        try:
+            yield drain
+        finally:
+            k8s.kubectl("uncordon", *nodes)
+
+
+def test_a_drained_node_gives_up_one_assembler_after_the_other_and_the_budget_keeps_the_head() -> None:
     assert "disruption budget" in evict(k8s.head(), code=1)
-    job = replay("replay-evicted", "--speed", str(SPEED), "--seed", "8", "--force")
+    job = replay("replay-drained", "--speed", str(SPEED), "--seed", "8", "--force")
     with assembling():
         k8s.apply(job)
         k8s.on_head("chillflow", "scale", "2")
         k8s.until(lambda: shares() == [3, 3], "two share the partitions")
-        first, second = sorted(assemblers())
-        evict(first)
-        assert "disruption budget" in evict(second, code=1)
-        k8s.until(lambda: shares() == [3, 3] and first not in assemblers(), "another takes over")
         k8s.until(lambda: len([pod for pod in k8s.pods("assembler") if k8s.ready(pod)]) == 2, "two are ready")
-        evict(second)
-        k8s.until(lambda: shares() == [3, 3] and second not in assemblers(), "another takes over")
+        before = assemblers()
+        nodes = sorted({pod["spec"]["nodeName"] for pod in k8s.pods("assembler")})
+        with draining(*nodes) as drain:
+            k8s.until(lambda: len(before & assemblers()) == 1, "one has left, and its successor has no node")
+            (last,) = before & assemblers()
+            assert "disruption budget" in evict(last, code=1)
+            k8s.kubectl("uncordon", *nodes)  # as if another node came
+            assert drain.wait(k8s.PATIENCE) == 0, k8s.state()
+        k8s.until(lambda: shares() == [3, 3] and not before & assemblers(), "two others share the partitions")
         assert is_done(job)
     finish()
 

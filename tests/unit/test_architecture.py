@@ -14,7 +14,7 @@ LAYERS = [line.split() for line in re.findall(r"^```\n(.*?)^```", DRAWING, re.S 
 SIDEWAYS = set(re.findall(r"^\| (\w+) -> (\w+) \|", DRAWING, re.M))
 
 PURE = {
-    "assembly", "curation", "events", "kpis", "manifests", "months", "ownership", "pairs", "positions",
+    "assembly", "curation", "events", "fixes", "kpis", "manifests", "months", "ownership", "pairs", "positions",
     "quality", "reconciliation", "synth", "trips", "zones",
 }  # fmt: skip
 DRIVERS = {"boto3", "confluent_kafka", "pgpq", "psycopg", "pyarrow.fs", "redis", "yoyo"}

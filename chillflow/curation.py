@@ -145,6 +145,7 @@ _REASONS = pl.Series("reason", [None, *(rule.name for rule in REJECTS)])
 """By verdict."""
 _ANY_FIX = sum(FLAGS[rule] for rule in FIXED)
 _FIXED = {column: fixed for column, fixed in FIXED.values()}
+_BEFORE_FIXES = before_fixes(FLAGS)
 _UNKNOWN = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
 _TO_KEEP = ["trip_id", *RAW_COLUMNS, *_FIXED.values(), "seconds"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
@@ -273,9 +274,9 @@ def keep(frame: pl.DataFrame) -> pl.DataFrame:
     fixed = frame["flags"] & _ANY_FIX != 0
     raw = pl.repeat(None, len(frame), dtype=pl.String, eager=True).alias("raw")
     if fixed.any():
-        raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=before_fixes(FLAGS))["raw"])
-    columns = [frame[_FIXED.get(name, name)].alias(name) for name in RAW_COLUMNS]
-    carried = [frame[name] for name in REVISIONS if name in frame.columns]
+        raw = raw.scatter(fixed.arg_true(), frame.filter(fixed).select(raw=_BEFORE_FIXES)["raw"])
+    columns = [frame.get_column(_FIXED.get(name, name)).alias(name) for name in RAW_COLUMNS]
+    carried = [frame.get_column(name) for name in REVISIONS if name in frame.columns]
     return pl.DataFrame([frame["trip_id"], *columns, frame["flags"], raw, *carried])
 
 

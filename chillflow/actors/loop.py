@@ -9,7 +9,7 @@ import queue
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from chillflow.actors.commit import Work, commit
 from chillflow.actors.fetching import Fetching, Inline, Thread
@@ -225,7 +225,7 @@ class Loop:
                 before,
                 committed=before.committed + read,
                 dead_letters=before.dead_letters + len(part.dead),
-                counts={name: before.counts.get(name, 0) + count for name, count in asdict(made.counts).items()},
+                counts={name: before.counts.get(name, 0) + count for name, count in vars(made.counts).items()},
             )
         return committed.fenced
 

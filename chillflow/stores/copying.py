@@ -85,8 +85,13 @@ def _plain(schema: pa.Schema) -> tuple[pa.Schema, dict[str, Any]]:
 
 
 def _statement(table: sql.Identifier, schema: pa.Schema, options: LiteralString) -> sql.Composed:
-    columns = sql.SQL(", ").join(map(sql.Identifier, schema.names))
-    return sql.SQL("copy {} ({}) from stdin ({})").format(table, columns, sql.SQL(options))
+    return sql.SQL("copy {} ({}) from stdin ({})").format(table, _columns(schema), sql.SQL(options))
+
+
+@cache
+def _columns(schema: pa.Schema) -> sql.SQL:
+    columns = sql.SQL(", ").join(map(sql.Identifier, schema.names)).as_string()
+    return sql.SQL(columns)
 
 
 def _builder(field: Any) -> Any:

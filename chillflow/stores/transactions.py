@@ -37,7 +37,7 @@ class PostgresTransaction:
     def lock(self, claims: Sequence[Claim], begins: Mapping[int, int]) -> list[int]:
         if not claims:
             return []
-        names = _mine(claims) | {"begins": [begins[claim.partition] for claim in claims]}
+        names = _mine(claims) | {"begins": _array(begins[claim.partition] for claim in claims)}
         held = {row["partition"] for row in self._connection.execute(query("lock_positions"), names)}
         return sorted(claim.partition for claim in claims if claim.partition not in held)
 
@@ -45,7 +45,7 @@ class PostgresTransaction:
         if not months:
             return set()
         services, dates = zip(*((service, month.date) for service, month in sorted(months)), strict=True)
-        names = {"services": [*services], "months": [*dates]}
+        names = {"services": _array(services), "months": _array(dates)}
         both = query("lock_months_shared") + sql.SQL(";\n") + query("months_with_file")
         found = self._connection.execute(both, names)
         found.nextset()
@@ -79,7 +79,7 @@ class PostgresTransaction:
             texts = {hour: hour.isoformat() for hour in set(hours)}
             names = {
                 "services": _array(services),
-                "zones": _array(map(str, zones)),
+                "zones": _array(zones),
                 "hours": _array(map(texts.__getitem__, hours)),
             }
             self._connection.execute(query("note_dirty"), names)
@@ -104,12 +104,12 @@ class PostgresTransaction:
         ordered = [new[claim.partition] for claim in claims]
         names = _mine(claims) | {
             "backend_start": self._began,
-            "next": [position.next_offset for position in ordered],
-            "rewind": [position.rewind_offset for position in ordered],
-            "watermarks": [position.watermark for position in ordered],
-            "pickups": [position.max_pickup for position in ordered],
-            "open": [position.open_trips for position in ordered],
-            "oldest": [position.oldest_at for position in ordered],
+            "next": _array(position.next_offset for position in ordered),
+            "rewind": _array(position.rewind_offset for position in ordered),
+            "watermarks": _array(position.watermark for position in ordered),
+            "pickups": _array(position.max_pickup for position in ordered),
+            "open": _array(position.open_trips for position in ordered),
+            "oldest": _array(position.oldest_at for position in ordered),
         }
         moved = {row["partition"] for row in self._connection.execute(query("advance"), names)}
         for claim in claims:
@@ -173,8 +173,8 @@ def _by_month(ids: Collection[str]) -> dict[Month, list[str]]:
 def _mine(claims: Sequence[Claim]) -> dict[str, Any]:
     return {
         "topic": claims[0].topic.name,
-        "partitions": [claim.partition for claim in claims],
-        "epochs": [claim.epoch for claim in claims],
+        "partitions": _array(claim.partition for claim in claims),
+        "epochs": _array(claim.epoch for claim in claims),
     }
 
 
@@ -183,15 +183,15 @@ def _with_pickups(ids: Collection[str]) -> dict[str, Any]:
     milliseconds = [pickup_of(trip_id) for trip_id in ids]
     return {
         "ids": _array(ids),
-        "milliseconds": _array(map(str, milliseconds)),
+        "milliseconds": _array(milliseconds),
         "start": _EPOCH + min(milliseconds) * _MILLISECOND,
         "end": _EPOCH + (max(milliseconds) + 1) * _MILLISECOND,
     }
 
 
-def _array(texts: Iterable[str]) -> str:
+def _array(values: Iterable[object]) -> str:
     """An array literal of ids, numbers, times or services: many times quicker to bind than a list."""
-    return "{" + ",".join(texts) + "}"
+    return "{" + ",".join("NULL" if value is None else str(value) for value in values) + "}"
 
 
 def _original_of(reversal: str) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import polars as pl
@@ -70,7 +71,8 @@ def lines_of(table: Table, frame: pl.DataFrame) -> str:
             columns.append([f"{at:%Y-%m}-01" for at in frame["pickup_at"].to_list()])
         else:
             write = _writer(field.type)
-            columns.append([r"\N" if value is None else write(value) for value in frame[field.name].to_list()])
+            values = frame.get_column(field.name).to_list()
+            columns.append([r"\N" if value is None else write(value) for value in values])
     return "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True))
 
 
@@ -87,10 +89,15 @@ def _writer(kind: pa.DataType) -> Callable[[Any], str]:
     if kind == UUID:
         return "{:032x}".format
     if kind == DOLLARS:
-        return lambda cents: f"{cents / 100:.2f}"
+        return _dollars
     if kind == WALL_TIME:
         return dt.datetime.isoformat
     return (lambda text: text.translate(_ESCAPED)) if kind == pa.string() else repr
+
+
+@lru_cache(10_000)
+def _dollars(cents: int) -> str:
+    return f"{cents / 100:.2f}"
 
 
 def _before_fixes(row: Sequence[Any]) -> list[Any]:

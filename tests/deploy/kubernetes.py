@@ -130,7 +130,8 @@ def bring(image: str, folder: Path, name: str = "") -> None:
         subprocess.run(["docker", "tag", image, name], check=True)
     archive = folder / "image.tar"
     subprocess.run(["docker", "save", "--output", str(archive), name or image], check=True)
-    subprocess.run([*shlex.split(load), str(archive)], check=True, stdout=subprocess.DEVNULL)
+    loaded = subprocess.run([*shlex.split(load), str(archive)], capture_output=True, text=True, check=False)
+    assert loaded.returncode == 0, f"{load}: {loaded.stdout}{loaded.stderr}"
     archive.unlink()
 
 

@@ -4,7 +4,8 @@ Events of real trips are sent to a new topic of 12 partitions first; then assemb
 very loop of the actors, catch up with it: Kafka to rows in PostgreSQL. Says events/s from the first commit on, CPU
 time, and in which steps the loop spends its time. `--bootstrap` names another broker than the embedded one. With
 `--ray`, the same once more by `chillflow assemble`, and what that costs over the plain loop. With `--watch`, each round
-once more while `chillflow aggregate --watch` keeps the KPIs fresh.
+once more while `chillflow aggregate --watch` keeps the KPIs fresh. With `--open N`, each round twice more with so many
+trips open, which nothing completes: without snapshots, and with one of each partition every `--every` seconds.
 """
 
 import argparse
@@ -26,6 +27,7 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from benchmarks.open_trips import fill
 from chillflow import local, tlc
 from chillflow.actors.assembler import collect_rarely
 from chillflow.actors.loop import Loop, Options
@@ -45,6 +47,9 @@ PARTITIONS = 12
 A_DAY = 250_000
 """Trips of yellow taxis on a day of March 2019."""
 GROUP = "benchmark"
+FOR_EVER = dt.timedelta(days=36_500)
+NEVER = 1e9
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -97,18 +102,32 @@ def tiled(file: str, trips: int) -> pl.DataFrame:
     return pl.concat(tiles).head(trips)
 
 
-def assemble(name: str, services: Services, topic: str, partitions: list[int], results: Any) -> None:
+@dataclass(frozen=True)
+class Load:
+    """What a partition's state holds from the beginning, and the seconds between its snapshots."""
+
+    open_trips: int = 0
+    snapshot_every: float = Options().snapshot_every
+
+
+def assemble(name: str, services: Services, topic: str, partitions: list[int], load: Load, results: Any) -> None:
     """One assembler without Ray, until it has caught up."""
     store = PostgresTripStore(services.dsn)
     reader = KafkaReader(services.kafka, topic)
+    options = Options(snapshot_every=load.snapshot_every)
     loop = Loop(
-        name, reader, store, RedisCheckpoints(services.redis), SystemClock(), Options(), ThreadPoolExecutor(1), print
+        name, reader, store, RedisCheckpoints(services.redis), SystemClock(), options, ThreadPoolExecutor(1), print
     )
     group = store.group(GROUP)
     assert group is not None
     collect_rarely()
     for partition in partitions:
         loop.assign(group, partition)
+    while load.open_trips and len(loop.held) < len(partitions):
+        for _ in loop.turn():
+            pass
+    for held in loop.held.values():
+        fill(held.state, load.open_trips, FOR_EVER)
     steps: dict[str, float] = defaultdict(float)
     began = ended = 0.0
     committed, cpu = 0, time.process_time()
@@ -147,7 +166,16 @@ def drop_database(dsn: str, own: str) -> None:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
-def plain(services: Services, topic: str, workers: int) -> list[Ran]:
+@contextmanager
+def database(dsn: str) -> Iterator[str]:
+    own = new_database(dsn)
+    try:
+        yield own
+    finally:
+        drop_database(dsn, own)
+
+
+def plain(services: Services, topic: str, workers: int, load: Load = Load()) -> list[Ran]:
     store = PostgresTripStore(services.dsn)
     store.take_group(GROUP, describe(services.kafka, topic), None)
     store.close()
@@ -157,7 +185,7 @@ def plain(services: Services, topic: str, workers: int) -> list[Ran]:
     processes = [
         context.Process(
             target=assemble,
-            args=(f"a{number}", services, topic, list(range(number, PARTITIONS, workers)), results),
+            args=(f"a{number}", services, topic, list(range(number, PARTITIONS, workers)), load, results),
         )
         for number in range(workers)
     ]
@@ -215,6 +243,8 @@ def main() -> None:
     parser.add_argument("--bootstrap")
     parser.add_argument("--ray", action="store_true")
     parser.add_argument("--watch", action="store_true")
+    parser.add_argument("--open", type=int, default=0)
+    parser.add_argument("--every", type=float, default=Options().snapshot_every)
     given = parser.parse_args()
     settings = Settings.read()
     found = local.addresses(settings.home)
@@ -225,16 +255,20 @@ def main() -> None:
     kafka = {"bootstrap.servers": bootstrap}
     topic, events = send(kafka, given.file, given.trips)
     print(f"{events:,} events on {topic}")
-    rounds, beside = [], []
+    rounds, beside, without, snapshots = [], [], [], []
     for _ in range(given.rounds):
-        own = new_database(dsn)
-        rounds.append(plain(Services(kafka, redis, own), topic, given.workers))
-        drop_database(dsn, own)
+        with database(dsn) as own:
+            rounds.append(plain(Services(kafka, redis, own), topic, given.workers))
         if given.watch:
-            own = new_database(dsn)
-            with watched(own):
+            with database(dsn) as own, watched(own):
                 beside.append(rate_of(plain(Services(kafka, redis, own), topic, given.workers)))
-            drop_database(dsn, own)
+        if given.open:
+            each = given.open // PARTITIONS
+            with database(dsn) as own:
+                without.append(rate_of(plain(Services(kafka, redis, own), topic, given.workers, Load(each, NEVER))))
+            with database(dsn) as own:
+                load = Load(each, given.every)
+                snapshots.append(rate_of(plain(Services(kafka, redis, own), topic, given.workers, load)))
     rates = [rate_of(ran) for ran in rounds]
     rate = statistics.median_low(rates)
     ran = rounds[rates.index(rate)]
@@ -247,12 +281,15 @@ def main() -> None:
         print(f"  step {step:3} {share:6.1%}")
     if given.watch:
         print(f"beside aggregate --watch: {told(beside)} events/s, {statistics.median_low(beside) / rate:.2f} x")
+    if given.open:
+        print(f"{given.open:,} trips open, no snapshots: {told(without)} events/s")
+        ratios = statistics.median(one / other for one, other in zip(snapshots, without, strict=True))
+        print(f"one of each partition every {given.every:g} s: {told(snapshots)} events/s, {ratios:.3f} x")
     if given.ray:
         by = []
         for _ in range(given.rounds):
-            own = new_database(dsn)
-            by.append(by_ray(Services(kafka, redis, own), topic, given.workers))
-            drop_database(dsn, own)
+            with database(dsn) as own:
+                by.append(by_ray(Services(kafka, redis, own), topic, given.workers))
         print(f"chillflow assemble: {told(by)} events/s, {statistics.median_low(by) / rate:.2f} x plain")
 
 

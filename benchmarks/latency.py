@@ -121,13 +121,14 @@ def main() -> None:
     parser.add_argument("--linger", default="5", help="ms in which the producer gathers records; 5 is Kafka's default")
     parser.add_argument("--bootstrap")
     given = parser.parse_args()
+    if not ENVIRONMENT.items() <= os.environ.items():  # as the local head starts its workers; Polars has read it already
+        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.latency", *sys.argv[1:]], os.environ | ENVIRONMENT)
     settings = Settings.read()
     found = local.addresses(settings.home)
     dsn, redis = settings.postgres_dsn or found.postgres, settings.redis_url or found.redis
     bootstrap = given.bootstrap or settings.kafka_bootstrap or found.kafka
     if not (dsn and redis and bootstrap):
         sys.exit("run `chillflow up` first")
-    os.environ.update(ENVIRONMENT)  # as the local head starts its workers
     kafka = {"bootstrap.servers": bootstrap}
     topic = f"latency-{time.time_ns()}"
     known = ensure_topic(kafka, topic, PARTITIONS)

@@ -24,15 +24,14 @@ def resident() -> float:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
 
 
-def fill(state: State, trips: int) -> None:
+def fill(state: State, trips: int, deadline: dt.timedelta = dt.timedelta(hours=24)) -> None:
     first = (BEGIN - dt.datetime(1970, 1, 1)) // dt.timedelta(milliseconds=1)
     for number in range(trips):
         text = f"{first + number * 50:012x}8abc9def{number:012x}"
         pickup = BEGIN + dt.timedelta(milliseconds=number * 50)
         ended = (1, pickup + dt.timedelta(minutes=12), 200, 3.25) if number % 2 else None
         started = (1, 1, pickup, 100, 1, 1, "N", None, None)
-        deadline = pickup + dt.timedelta(hours=24)
-        trip = OpenTrip("yellow", number, deadline, started, ended, None)
+        trip = OpenTrip("yellow", number, pickup + deadline, started, ended, None)
         state.open[f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"] = pack(trip)
 
 

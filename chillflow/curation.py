@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from chillflow.fixes import FIXED, HOUR, before_fixes, fixes
+from chillflow.fixes import FIXED, HOUR, before_fixes, fix
 from chillflow.months import Month
 from chillflow.trips import MONEY, RAW_COLUMNS, id_key, is_reversal, no_ids, original_of, trip_id
 
@@ -53,8 +53,8 @@ _excess = (
     + pl.when(_vendor_1 & _green).then(col("improvement_surcharge")).otherwise(0).fill_null(0)
 )
 _hidden_surcharge = pl.when(_green).then(275).otherwise(250)
-_sums_up = (_excess.abs() <= 1) | (
-    _flex & _no_passengers & col("congestion_surcharge").is_null() & ((_excess - _hidden_surcharge).abs() <= 1)
+_sums_up = (col("excess").abs() <= 1) | (
+    _flex & _no_passengers & col("congestion_surcharge").is_null() & ((col("excess") - _hidden_surcharge).abs() <= 1)
 )
 
 RULES: tuple[Rule, ...] = (
@@ -147,7 +147,7 @@ _ANY_FIX = sum(FLAGS[rule] for rule in FIXED)
 _FIXED = {column: fixed for column, fixed in FIXED.values()}
 _BEFORE_FIXES = before_fixes(FLAGS)
 _UNKNOWN = {"source_row": pl.lit(None, pl.Int64), "unrepresentable": pl.lit(None, pl.String)}
-_TO_KEEP = ["trip_id", *RAW_COLUMNS, *_FIXED.values(), "seconds"]
+_TO_KEEP = ["trip_id", *RAW_COLUMNS, *_FIXED.values(), "seconds", "excess"]
 _NEEDED = [*RAW_COLUMNS, "source_row", "unrepresentable"]
 
 
@@ -215,7 +215,7 @@ def curate_trips(trips: pl.DataFrame, originals: pl.Series) -> Curated:
     `originals` are ids that reversals beside these trips take back. Columns of REVISIONS are carried along.
     """
     # In one query: batches of the stream are small, and each query has its price.
-    plan = trips.lazy().with_columns(**_UNKNOWN).with_columns(**fixes(), reversed=pl.lit(False))
+    plan = fix(trips.lazy()).with_columns(**_UNKNOWN, excess=_excess, reversed=pl.lit(False))
     return _settled(plan.with_columns(verdict=_TRIP_VERDICT, flags=_FLAGGED).collect(), originals, no_ids())
 
 
@@ -252,11 +252,12 @@ def prepare(frame: pl.DataFrame, month: Month | None = None) -> pl.DataFrame:
     """Adds what the rules read beside raw columns.
 
     Fixes come first: `miles` and `passengers` are null where rules 12 and 17 do not believe them, `ends_at` is the
-    dropoff after rule 13, `seconds` the duration after it.
+    dropoff after rule 13, `seconds` the duration after it. `excess` is what the total exceeds its parts by, in cents.
     """
     if month is not None:
         frame = frame.with_columns(month_start=pl.lit(month.start), month_end=pl.lit(month.next.start))
-    return frame.with_columns(**fixes(month is None or month.number == 11), reversed=pl.lit(False))
+    frame = fix(frame, month is None or month.number == 11)
+    return frame.with_columns(excess=_excess, reversed=pl.lit(False))
 
 
 def verdict(rules: Iterable[Rule]) -> pl.Expr:

@@ -2,9 +2,11 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from functools import cache
+from typing import TypeVar
 
 import polars as pl
+
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 HOUR = 3_600
 
@@ -19,23 +21,21 @@ col = pl.col
 _fall_back_day = (
     (col("pickup_at").dt.month() == 11) & (col("pickup_at").dt.weekday() == 7) & (col("pickup_at").dt.day() <= 7)
 )
+_gap = (col("dropoff_at") - col("pickup_at")).dt.total_microseconds() / 1e6
+_set_back = (col("gap") < 0) & (col("gap") > -HOUR) & (col("pickup_at").dt.hour() < 2) & _fall_back_day
+_believed = (
+    pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")).alias("miles"),
+    pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")).alias("passengers"),
+    pl.when("set_back").then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at").alias("ends_at"),
+    pl.when("set_back").then(col("gap") + HOUR).otherwise("gap").alias("seconds"),
+)
 
 
-@cache
-def fixes(may_fall_back: bool = True) -> dict[str, pl.Expr]:
-    """What the rules read beside raw columns; see curation.prepare."""
-    seconds = (col("dropoff_at") - col("pickup_at")).dt.total_microseconds() / 1e6
-    set_back = (
-        (seconds < 0) & (seconds > -HOUR) & (col("pickup_at").dt.hour() < 2) & _fall_back_day
-        if may_fall_back
-        else pl.lit(False)
-    )
-    return {
-        "miles": pl.when(col("trip_distance").is_between(0, 100)).then(col("trip_distance")),
-        "passengers": pl.when(col("passenger_count").is_between(1, 6)).then(col("passenger_count")),
-        "ends_at": pl.when(set_back).then(col("dropoff_at") + dt.timedelta(hours=1)).otherwise("dropoff_at"),
-        "seconds": pl.when(set_back).then(seconds + HOUR).otherwise(seconds),
-    }
+def fix(frame: Frame, may_fall_back: bool = True) -> Frame:
+    """Adds the columns `miles`, `passengers`, `ends_at`, `seconds` and what they come from; see curation.prepare."""
+    # One after the other: a query that says the same twice is computed, or at least compared, twice.
+    set_back = _set_back if may_fall_back else pl.lit(False)
+    return frame.with_columns(gap=_gap).with_columns(set_back=set_back).with_columns(_believed)
 
 
 def before_fixes(flags: Mapping[str, int]) -> pl.Expr:

@@ -9,34 +9,46 @@ import click
 from rich.table import Table
 
 from chillflow import console
-from chillflow.errors import JobLeft
+from chillflow.errors import JobLeft, JobLost
 from chillflow.jobs import options
 from chillflow.settings import Settings
+
+AWAY = 600.0
+"""Seconds for which the cluster of a job that is kept may not answer: its image may be on its way."""
 
 _NOT_PASSED = "CHILLFLOW_LAKE", "CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP"
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("--detach", is_flag=True, help="submit, say the id, and leave")
+@click.option("--as", "given_id", metavar="ID", help="under this id, and again whenever the cluster begins anew")
 @click.argument("job")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def submit(context: click.Context, detach: bool, job: str, arguments: tuple[str, ...]) -> None:
+def submit(context: click.Context, detach: bool, given_id: str | None, job: str, arguments: tuple[str, ...]) -> None:
     """Run JOB with its ARGUMENTS on a Ray cluster, and follow it to its end.
 
     The same as `ray job submit -- python -m chillflow.jobs.JOB ARGUMENTS`, but: the job is known by what it does, so
     that a second submit follows the one that runs; arguments are checked before; the exit code is the job's own. Ctrl-C
     asks whether to stop it. The job reads its settings (CHILLFLOW_..) on the cluster, not here.
+
+    JOB can be a whole command line in one word, as RayJobs have it: 'python -m chillflow.jobs.JOB ARGUMENTS'.
     """
+    from chillflow.jobs.works import Work, words_of
+
     root: Any = context.find_root().command
+    if (said := words_of(job)) is not None:
+        job, arguments = said[0], (*said[1], *arguments)
     command = root.job(job)
     wanted = [one for one in arguments if one != "--detach"]
 
     from chillflow.jobs.attempts import begin
     from chillflow.jobs.jobserver import JobServer
-    from chillflow.jobs.works import Work
 
     work = Work.of(command, wanted)
+    if given_id is not None:
+        _keep(work, given_id)
+        return
     server = JobServer(Settings.read())
     for name in _NOT_PASSED:
         if os.environ.get(name):
@@ -98,10 +110,25 @@ def stop(job_id: str) -> None:
     console.say(f"{job_id}: {ended.status}")
 
 
-def _follow(server: Any, job_id: str) -> None:
-    from chillflow.jobs.following import Follower, conclude
+def _keep(work: Any, job_id: str) -> None:
+    """Follows the job of this id to its end, whatever becomes of the cluster meanwhile: another one gets it again."""
+    from chillflow.jobs.jobserver import reached
 
-    follower = Follower(server, job_id, lambda text: click.echo(text, nl=False))
+    while True:
+        server = reached(Settings.read(), AWAY)
+        fresh = server.submit(work, job_id)
+        console.say(f"{job_id}: {'submitted' if fresh else 'is there'} at {server.address}: {work.entrypoint}")
+        try:
+            _follow(server, job_id, AWAY)
+            return
+        except JobLost:
+            console.say(f"{job_id} is lost, since its cluster has begun anew: it is submitted again")
+
+
+def _follow(server: Any, job_id: str, away: float | None = None) -> None:
+    from chillflow.jobs import following
+
+    follower = following.Follower(server, job_id, lambda text: click.echo(text, nl=False), away or following.AWAY)
     try:
         ended = follower.run()
     except KeyboardInterrupt as interrupt:
@@ -113,7 +140,7 @@ def _follow(server: Any, job_id: str) -> None:
             ended = follower.run()
         except KeyboardInterrupt as again:
             raise JobLeft(job_id, "on its way to its end") from again
-    conclude(ended)
+    following.conclude(ended)
     console.say(f"{job_id}: {ended.status}")
 
 

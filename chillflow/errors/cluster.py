@@ -116,6 +116,13 @@ class JobFailed(ChillFlowError):
 
 
 @dataclass(eq=False)
+class JobLost(JobFailed):
+    """A job that its cluster does not know any longer."""
+
+    how: str = "is lost: its cluster has begun anew; submit it again"
+
+
+@dataclass(eq=False)
 class JobLeft(ChillFlowError):
     """Somebody stopped following a job, which goes on."""
 

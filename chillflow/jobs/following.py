@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import aiohttp
 
-from chillflow.errors import ChillFlowError, JobFailed, JobLeft, JobUnknown, RayRefused, ServiceDown
+from chillflow.errors import ChillFlowError, JobFailed, JobLeft, JobLost, JobUnknown, RayRefused, ServiceDown
 from chillflow.jobs.jobserver import Job, JobServer
 
 POLL = 1.0
@@ -22,14 +22,17 @@ LAST_WORDS = 5.0
 
 
 class Follower:
-    """Follows one job. `write` gets the log, in order and each part once, whatever becomes of the connection."""
+    """Follows one job. `write` gets the log, in order and each part once, whatever becomes of the connection.
 
-    def __init__(self, server: JobServer, job_id: str, write: Callable[[str], None]) -> None:
-        self._server, self._id, self._write = server, job_id, write
+    The cluster may be `away` for so many seconds.
+    """
+
+    def __init__(self, server: JobServer, job_id: str, write: Callable[[str], None], away: float = AWAY) -> None:
+        self._server, self._id, self._write, self._away = server, job_id, write, away
         self._written = 0
 
     def run(self) -> Job:
-        """Returns the job once it has ended. Raises JobFailed of a lost one, JobLeft where the cluster stays away."""
+        """Returns the job once it has ended. Raises JobLost, and JobLeft where the cluster stays away."""
         return asyncio.run(self._run())
 
     async def _run(self) -> Job:
@@ -41,9 +44,9 @@ class Follower:
                     job = await asyncio.to_thread(self._server.job, self._id)
                     answered = time.monotonic()
                 except JobUnknown as error:
-                    raise JobFailed(self._id, "is lost: its cluster has begun anew; submit it again") from error
+                    raise JobLost(self._id) from error
                 except (ServiceDown, RayRefused) as error:
-                    if time.monotonic() - answered > AWAY:
+                    if time.monotonic() - answered > self._away:
                         raise JobLeft(self._id, f"for all that is known ({error})") from error
                 else:
                     if not job.active:

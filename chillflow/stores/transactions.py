@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
@@ -38,7 +39,7 @@ class PostgresTransaction:
         if not claims:
             return []
         names = _mine(claims) | {"begins": _array(begins[claim.partition] for claim in claims)}
-        held = {row["partition"] for row in self._connection.execute(query("lock_positions"), names)}
+        held = {row["partition"] for row in self._planned("lock_positions", names)}
         return sorted(claim.partition for claim in claims if claim.partition not in held)
 
     def loaded(self, months: Collection[ServiceMonth]) -> set[ServiceMonth]:
@@ -63,7 +64,7 @@ class PostgresTransaction:
         if not near:
             return set()
         names = {"first": _array(f"{part}{_FIRST}" for part in near), "last": _array(f"{part}{_LAST}" for part in near)}
-        found = self._connection.execute(query("reversals_between"), names)
+        found = self._planned("reversals_between", names)
         return {_original_of(row["trip_id"]) for row in found}.intersection(ids)
 
     def write(self, placed: Placed) -> None:
@@ -82,7 +83,7 @@ class PostgresTransaction:
                 "zones": _array(zones),
                 "hours": _array(map(texts.__getitem__, hours)),
             }
-            self._connection.execute(query("note_dirty"), names)
+            self._planned("note_dirty", names)
 
     def bury(self, topic: Topic, letters: Sequence[DeadLetter]) -> None:
         for some in _portions(letters):
@@ -111,10 +112,14 @@ class PostgresTransaction:
             "open": _array(position.open_trips for position in ordered),
             "oldest": _array(position.oldest_at for position in ordered),
         }
-        moved = {row["partition"] for row in self._connection.execute(query("advance"), names)}
+        moved = {row["partition"] for row in self._planned("advance", names)}
         for claim in claims:
             if claim.partition not in moved:
                 raise Fenced(claim.partition)
+
+    def _planned(self, name: str, names: Mapping[str, Any]) -> psycopg.Cursor[dict[str, Any]]:
+        """Runs a statement that every transaction has: PostgreSQL keeps its plan."""
+        return psycopg.Cursor(self._connection).execute(query(name), names, prepare=True)
 
     def _take_out(self, table: Table, ids: Collection[str]) -> None:
         if not ids:

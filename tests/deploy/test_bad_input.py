@@ -64,6 +64,14 @@ def test_a_job_whose_submitter_has_another_image_than_the_cluster(name: str, par
     assert "the cluster runs chillflow:dev, this job's submitter chillflow:none: name the cluster's image" in said
 
 
+def test_a_job_that_says_one_thing_and_does_another() -> None:
+    (job,) = yaml.safe_load_all(k8s.build("dev/backfill"))
+    job["metadata"]["name"] = "other-work"
+    job["spec"]["entrypoint"] += " --force"
+    said = k8s.kubectl("create", "--filename=-", given=json.dumps(job), code=1)
+    assert f"the entrypoint is {job['spec']['entrypoint']}, but the submitter runs chillflow submit --as" in said
+
+
 def test_too_little_memory() -> None:
     few = {"requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"cpu": "1", "memory": "24Mi"}}
     k8s.apply(migration("no-memory", resources=few))
@@ -76,7 +84,8 @@ def test_too_little_memory() -> None:
 def test_a_job_that_fails_says_why_and_ends() -> None:
     (job,) = yaml.safe_load_all(k8s.build("dev/backfill"))
     job["metadata"]["name"] = "unpublished"
-    job["spec"]["entrypoint"] = "python -m chillflow.jobs.backfill yellow 2019-11"
+    work = job["spec"]["entrypoint"] = "python -m chillflow.jobs.backfill yellow 2019-11"
+    job["spec"]["submitterPodTemplate"]["spec"]["containers"][0]["command"][-1] = work
     k8s.remove("rayjob", "unpublished")
     k8s.apply(job)
     k8s.until(lambda: k8s.job_status("unpublished").get("jobDeploymentStatus") == "Failed", "it has failed")

@@ -80,8 +80,14 @@ def assembling() -> Iterator[None]:
         k8s.remove("rayjob", "assemble")
 
 
-def test_a_stream_scaled_up_and_down_under_load_loses_nothing() -> None:
+@pytest.fixture(scope="module")
+def month(dev: None) -> None:
+    """It is curated, to be compared with what is streamed of it."""
     k8s.on_head("python", "-m", "chillflow.jobs.curate", "yellow", MONTH)
+
+
+@pytest.mark.usefixtures("month")
+def test_a_stream_scaled_up_and_down_under_load_loses_nothing() -> None:
     job = replay("replay", "--speed", str(SPEED), "--duplicate", "0.05", "--shuffle", "3600", "--seed", "7")
     with assembling():
         k8s.apply(job)
@@ -156,6 +162,7 @@ def draining(*nodes: str) -> Iterator[subprocess.Popen[str]]:
             k8s.kubectl("uncordon", *nodes)
 
 
+@pytest.mark.usefixtures("month")
 def test_a_drained_node_gives_up_one_assembler_after_the_other_and_the_budget_keeps_the_head() -> None:
     assert "disruption budget" in evict(k8s.head(), code=1)
     job = replay("replay-drained", "--speed", str(SPEED), "--seed", "8", "--force")
@@ -177,6 +184,7 @@ def test_a_drained_node_gives_up_one_assembler_after_the_other_and_the_budget_ke
     finish()
 
 
+@pytest.mark.usefixtures("month")
 def test_the_pool_follows_the_lag() -> None:
     k8s.on_head("chillflow", "scale", "--min", "1", "--max", "3", "--lag-target", "1000")
     k8s.until(lambda: not assemblers(), "no pod is left: what is sent now waits for one")
@@ -193,6 +201,7 @@ def test_the_pool_follows_the_lag() -> None:
     finish()
 
 
+@pytest.mark.usefixtures("month")
 def test_another_image_replaces_every_pod_and_assembling_goes_on(images: Path, tmp_path: Path) -> None:
     k8s.bring("chillflow:dev", images, "chillflow:next")
     job = replay("replay-upgraded", "--speed", str(SPEED), "--seed", "12", "--force")

@@ -275,3 +275,6 @@ def test_overlays_are_whole(overlay: str, part: str) -> None:
     found = list(yaml.safe_load_all(built.stdout))
     assert {one["metadata"].get("namespace") for one in found} <= {"chillflow", None}
     assert f"image: {IMAGE}\n" not in built.stdout
+    for job in (one for one in found if one["kind"] == "RayJob"):
+        (submitter,) = job["spec"]["submitterPodTemplate"]["spec"]["containers"]
+        assert submitter["command"][-1] == job["spec"]["entrypoint"]

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from chillflow import console
-from chillflow.errors import JobLeft, JobLost
+from chillflow.errors import JobFailed, JobLeft, JobLost
 from chillflow.jobs import options
 from chillflow.settings import Settings
 
@@ -32,7 +32,8 @@ def submit(context: click.Context, detach: bool, given_id: str | None, job: str,
     that a second submit follows the one that runs; arguments are checked before; the exit code is the job's own. Ctrl-C
     asks whether to stop it. The job reads its settings (CHILLFLOW_..) on the cluster, not here.
 
-    JOB can be a whole command line in one word, as RayJobs have it: 'python -m chillflow.jobs.JOB ARGUMENTS'.
+    With --as, as RayJobs are submitted, the exit code is 0 once the job has ended: its status tells how. JOB can be a
+    whole command line in one word then: 'python -m chillflow.jobs.JOB ARGUMENTS'.
     """
     from chillflow.jobs.works import Work, words_of
 
@@ -111,7 +112,10 @@ def stop(job_id: str) -> None:
 
 
 def _keep(work: Any, job_id: str) -> None:
-    """Follows the job of this id to its end, whatever becomes of the cluster meanwhile: another one gets it again."""
+    """Follows the job of this id to its end, whatever becomes of the cluster meanwhile: another one gets it again.
+
+    That it failed is no failure of who follows it, or Kubernetes would have it followed again.
+    """
     from chillflow.jobs.jobserver import reached
 
     while True:
@@ -123,6 +127,9 @@ def _keep(work: Any, job_id: str) -> None:
             return
         except JobLost:
             console.say(f"{job_id} is lost, since its cluster has begun anew: it is submitted again")
+        except JobFailed as failed:
+            console.say(str(failed))
+            return
 
 
 def _follow(server: Any, job_id: str, away: float | None = None) -> None:

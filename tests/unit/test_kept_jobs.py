@@ -68,9 +68,11 @@ def test_a_farewell_of_the_head_is_not_the_end_of_the_job(monkeypatch: pytest.Mo
     assert "kept-1 is lost, since its cluster has begun anew: it is submitted again" in said
 
 
-def test_its_own_end_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_end_is_the_end_and_following_it_has_succeeded(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(["RUNNING", "FAILED"])
-    assert kept(monkeypatch, cluster)[0] == 3
+    code, said = kept(monkeypatch, cluster)
+    assert code == 0
+    assert "job kept-1 ended with exit code 3" in said
     assert len(cluster.submitted) == 1
 
 

@@ -142,17 +142,18 @@ def _cells(zone: str, at: str) -> pl.Expr:
     return place * len(SERVICES) + pl.col("service").to_physical()
 
 
+_ENDS = ["service", "pickup_zone_id", "pickup_at", "dropoff_zone_id", "dropoff_at"]
 _BOTH_ENDS = _cells("pickup_zone_id", "pickup_at").append(_cells("dropoff_zone_id", "dropoff_at"))
 
 
 def _hours(*frames: pl.DataFrame) -> set[Hour]:
     """The hours of both ends of all rows."""
-    cells: set[int] = set()
-    for frame in frames:
-        if len(frame):
-            cells.update(frame.select(cell=_BOTH_ENDS.drop_nulls().unique())["cell"].to_list())
+    some = [frame[_ENDS] for frame in frames if len(frame)]
+    if not some:
+        return set()
+    cells = pl.concat(some).select(cell=_BOTH_ENDS.drop_nulls().unique())["cell"]
     found = set()
-    for cell in cells:
+    for cell in cells.to_list():
         place, service_number = divmod(cell, len(SERVICES))
         hour, zone_number = divmod(place, _ZONES)
         found.add((SERVICES[service_number], zone_number - _ZONES // 2, _hour(hour)))

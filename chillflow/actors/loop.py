@@ -35,6 +35,9 @@ AWAY = (ServiceDown, WarehouseFull, OutcomeUnknown, TopicMissing)
 """What passes: the same is tried again. (A lost answer to a COMMIT that matters is dealt with in `commit`; whether a
 topic is missing for good, the coordinator finds out.)"""
 
+TELL_EVERY = 1.0
+"""Seconds between two reports of offsets to the broker, whose lag tools need no more."""
+
 SHORT, LONG = 0.05, 2.0
 """The first and the longest pause while a service is away, in seconds."""
 
@@ -75,6 +78,7 @@ class Loop:
         self._failed: dict[int, ChillFlowError] = {}
         self._pending: deque[list[Batch]] = deque()
         self._commits: dict[int, int] = {}
+        self._told_at = -TELL_EVERY
         self._obeyed = 0
         self._status = Status(name)
         self._trouble: ChillFlowError | None = None
@@ -160,8 +164,11 @@ class Loop:
         return any(4 * sum(batch.gathered.events for batch in one) >= self.options.batch for one in self._pending)
 
     def _begin_fetching(self) -> None:
-        """5: the broker is told of what is committed, for lag tools only; then the next batch is fetched."""
-        commits, self._commits = self._commits, {}
+        """5: the broker is told now and then of what is committed, for lag tools; then the next batch is fetched."""
+        commits: dict[int, int] = {}
+        if self._commits and self.clock.monotonic() - self._told_at >= TELL_EVERY:
+            commits, self._commits = self._commits, {}
+            self._told_at = self.clock.monotonic()
         self._fetching.begin(commits)
 
     def _take(self) -> None:
@@ -273,6 +280,7 @@ class Loop:
             if held.live:
                 self._save(held)
             self.store.release(held.claim)  # first: where this fails, all of it is done again
+            self.reader.commit({partition: held.next_offset})
         self._let_go(partition)
         yield "released"
 

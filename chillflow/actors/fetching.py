@@ -42,10 +42,14 @@ class Fetching:
         self._thread = thread
         self._coming: Future[list[Batch]] | None = None
 
+    @property
+    def on_its_way(self) -> bool:
+        return self._coming is not None
+
     def begin(self, commits: Mapping[int, int]) -> None:
-        """Begins to fetch the next batch, unless one is on its way; tells the broker of `commits` first (step 5)."""
-        if self._coming is None:
-            self._coming = self._thread.submit(self._fetch, dict(commits))
+        """Begins to fetch the next batch, where none is on its way; tells the broker of `commits` first (step 5)."""
+        assert self._coming is None
+        self._coming = self._thread.submit(self._fetch, dict(commits))
 
     def take(self) -> Sequence[Batch]:
         """The batch that is on its way, once it is there; nothing if none is. Raises what polling raised."""

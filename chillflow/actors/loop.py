@@ -165,6 +165,8 @@ class Loop:
 
     def _begin_fetching(self) -> None:
         """5: the broker is told now and then of what is committed, for lag tools; then the next batch is fetched."""
+        if self._fetching.on_its_way:
+            return
         commits: dict[int, int] = {}
         if self._commits and self.clock.monotonic() - self._told_at >= TELL_EVERY:
             commits, self._commits = self._commits, {}
@@ -307,6 +309,7 @@ class Loop:
         with suppress(*AWAY):  # what the reader meets with now, it meets with again
             self._take()
         self._waiting.pop(partition, None)
+        self._commits.pop(partition, None)
         for waiting in self._pending:
             waiting[:] = [batch for batch in waiting if batch.partition != partition]
         if self.held.pop(partition, None) is not None:

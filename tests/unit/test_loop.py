@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Callable
 from concurrent.futures import Future
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -191,3 +192,28 @@ def failed(error: Exception) -> "Future[object]":
     done: Future[object] = Future()
     done.set_exception(error)
     return done
+
+
+def test_lag_tools_are_told_once_a_second_and_of_all_when_a_partition_is_let_go(stage, monkeypatch):
+    told: list[tuple[float, dict[int, int]]] = []
+    tell = stage.reader.commit
+    monkeypatch.setattr(
+        stage.reader, "commit", lambda offsets: (told.append((stage.clock.monotonic(), dict(offsets))), tell(offsets))
+    )
+    for seed in range(2, 12):
+        stage.send(seed)
+        stage.until(stage.settled)
+        stage.clock.pause(0.4)
+    assert len(told) > 1
+    assert all(after - before >= 1 for (before, _), (after, _) in pairwise(told))
+
+    for seed in (12, 13):
+        stage.send(seed)
+        stage.until(stage.settled)
+    before = len(told)
+    stage.loop.release(0)
+    stage.until(lambda: 0 not in stage.loop.held)
+    assert [offsets for _, offsets in told[before:]] == [{0: len(stage.log.find(TOPIC).records[0])}]
+    stage.clock.pause(2)
+    stage.until(lambda: len(told) > before + 1)
+    assert told[-1][1].keys() == {1}, "who has it now tells of it"

@@ -151,6 +151,7 @@ class Loop:
             else:
                 del self._waiting[partition]
                 self.held[partition] = held
+                self._commits[partition] = held.next_offset  # its former owner may not have come to tell of all
         for held in self.held.values():
             if not held.live and not held.rewinding:
                 yield from self._take_up(held)

@@ -13,9 +13,6 @@ from chillflow.errors import JobFailed, JobLeft, JobLost
 from chillflow.jobs import options
 from chillflow.settings import Settings
 
-AWAY = 600.0
-"""Seconds for which the cluster of a job that is kept may not answer: its image may be on its way."""
-
 _NOT_PASSED = "CHILLFLOW_LAKE", "CHILLFLOW_POSTGRES_DSN", "CHILLFLOW_REDIS_URL", "CHILLFLOW_KAFKA_BOOTSTRAP"
 
 
@@ -38,7 +35,7 @@ def submit(context: click.Context, detach: bool, given_id: str | None, job: str,
     from chillflow.jobs.works import Work, words_of
 
     root: Any = context.find_root().command
-    if (said := words_of(job)) is not None:
+    if job.startswith("python -m ") and (said := words_of(job)) is not None:
         job, arguments = said[0], (*said[1], *arguments)
     command = root.job(job)
     wanted = [one for one in arguments if one != "--detach"]
@@ -48,6 +45,8 @@ def submit(context: click.Context, detach: bool, given_id: str | None, job: str,
 
     work = Work.of(command, wanted)
     if given_id is not None:
+        if not given_id or detach or len(wanted) < len(arguments):
+            raise click.UsageError("--as wants an id, and goes without --detach")
         _keep(work, given_id)
         return
     server = JobServer(Settings.read())
@@ -112,43 +111,51 @@ def stop(job_id: str) -> None:
 
 
 def _keep(work: Any, job_id: str) -> None:
-    """Follows the job of this id to its end, whatever becomes of the cluster meanwhile: another one gets it again.
+    """That the job failed is no failure of who follows it, or Kubernetes would have it followed again."""
+    from chillflow.jobs import following, keeping
 
-    That it failed is no failure of who follows it, or Kubernetes would have it followed again.
-    """
-    from chillflow.jobs.jobserver import reached
-
+    work = keeping.as_it_is(work)
     while True:
-        server = reached(Settings.read(), AWAY)
-        fresh = server.submit(work, job_id)
+        server, fresh = keeping.submitted(Settings.read(), work, job_id, console.say)
         console.say(f"{job_id}: {'submitted' if fresh else 'is there'} at {server.address}: {work.entrypoint}")
         try:
-            _follow(server, job_id, AWAY)
-            return
+            ended = _followed(server, job_id, keeping.AWAY)
+            if not keeping.was_lost_with_its_head(server, ended):
+                following.conclude(ended)
+                console.say(f"{job_id}: {ended.status}")
+                return
         except JobLost:
-            console.say(f"{job_id} is lost, since its cluster has begun anew: it is submitted again")
+            pass
         except JobFailed as failed:
             console.say(str(failed))
             return
+        console.say(f"{job_id} is lost, since its cluster has begun anew: it is submitted again")
 
 
-def _follow(server: Any, job_id: str, away: float | None = None) -> None:
+def _follow(server: Any, job_id: str) -> None:
     from chillflow.jobs import following
 
-    follower = following.Follower(server, job_id, lambda text: click.echo(text, nl=False), away or following.AWAY)
+    ended = _followed(server, job_id, following.AWAY)
+    following.conclude(ended)
+    console.say(f"{job_id}: {ended.status}")
+
+
+def _followed(server: Any, job_id: str, away: float) -> Any:
+    """The job, once it has ended; Ctrl-C asks whether to stop it."""
+    from chillflow.jobs.following import Follower
+
+    follower = Follower(server, job_id, lambda text: click.echo(text, nl=False), away)
     try:
-        ended = follower.run()
+        return follower.run()
     except KeyboardInterrupt as interrupt:
         if not (sys.stdin.isatty() and click.confirm(f"\nstop the job {job_id}?", err=True)):
             raise JobLeft(job_id) from interrupt
         server.stop(job_id)
         console.say("stopping: it lets go of what it has begun")
         try:
-            ended = follower.run()
+            return follower.run()
         except KeyboardInterrupt as again:
             raise JobLeft(job_id, "on its way to its end") from again
-    following.conclude(ended)
-    console.say(f"{job_id}: {ended.status}")
 
 
 def _plain(job: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -126,18 +125,6 @@ class JobServer:
             raise RayRefused(self.address, _said(fault)) from fault
         except (ValueError, KeyError) as fault:
             raise RayRefused(self.address, "what answers there is not Ray") from fault
-
-
-def reached(settings: Settings, within: float) -> JobServer:
-    """The jobs API, once it answers; raises ServiceDown where it does not within so many seconds."""
-    deadline = time.monotonic() + within
-    while True:
-        try:
-            return JobServer(settings)
-        except ServiceDown:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(1.0)
 
 
 def _job(details: Any) -> Job:

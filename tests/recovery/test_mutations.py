@@ -83,8 +83,8 @@ DEFECTS = (
 def mutated(defect: Defect, folder: Path) -> Path:
     """A copy of the package with the defect in it."""
     shutil.copytree(REPO / "chillflow", folder / "chillflow", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests").symlink_to(REPO / "tests")
-    (folder / "pyproject.toml").symlink_to(REPO / "pyproject.toml")
+    for name in ("tests", "pyproject.toml", "compose.yaml"):
+        (folder / name).symlink_to(REPO / name)
     file = folder / "chillflow" / defect.file
     text = file.read_text()
     for old, new in ((defect.old, defect.new), *([defect.also] if defect.also else [])):
